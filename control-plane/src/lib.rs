@@ -1,0 +1,1 @@
+//! Everything an admin or finance touches: projects, keys, ingest, usage queries.

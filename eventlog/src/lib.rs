@@ -1,0 +1,1 @@
+//! How events reach the control plane: the journal and its shippers.

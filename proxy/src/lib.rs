@@ -1,0 +1,1 @@
+//! The hot path: a transparent hyper reverse proxy that meters what it streams.
