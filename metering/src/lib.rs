@@ -2,6 +2,7 @@
 
 mod event;
 mod ids;
+mod json;
 mod money;
 mod tokens;
 
@@ -10,5 +11,10 @@ pub use event::{
     Effect, Envelope, EventType, Outcome, ToolCall, ToolKind, UsageEvent,
 };
 pub use ids::{EventId, KeyId, OrgId, ProjectId, ProxyId, TeamId, UserId};
+pub use json::{
+    Action as JsonAction, Captured as JsonCaptured, JsonFault, JsonFaultKind, MAX_DEPTH as MAX_JSON_DEPTH,
+    MAX_KEY_BYTES as MAX_JSON_KEY_BYTES, Scanner as JsonScanner, ValueKind as JsonKind,
+    Visitor as JsonVisitor,
+};
 pub use money::{NanoUsd, PicoUsd};
 pub use tokens::{TokenCounts, TokenKind};
