@@ -1,11 +1,15 @@
 //! What did this exchange cost? Pure: no IO, clock or async.
 
+mod decode;
+mod endpoint;
 mod event;
 mod ids;
 mod json;
 mod money;
 mod tokens;
 
+pub use decode::{DecodeError, Encoding, MAX_DECODED_BASE_BYTES, MAX_DECODED_RATIO, SideDecoder};
+pub use endpoint::{BatchCall, Endpoint, EndpointKind, MAX_BATCH_ID_BYTES, MAX_UNKNOWN_PATH_BYTES};
 pub use event::{
     BatchItem, BatchResults, Bucket, BucketKind, BucketSource, Certainty, DecisionRecord, EVENT_VERSION,
     Effect, Envelope, EventType, Outcome, ToolCall, ToolKind, UsageEvent,
