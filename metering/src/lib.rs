@@ -6,6 +6,7 @@ mod event;
 mod ids;
 mod json;
 mod money;
+mod request;
 mod tokens;
 
 pub use decode::{DecodeError, Encoding, MAX_DECODED_BASE_BYTES, MAX_DECODED_RATIO, SideDecoder};
@@ -21,4 +22,9 @@ pub use json::{
     Visitor as JsonVisitor,
 };
 pub use money::{NanoUsd, PicoUsd};
+pub use request::{
+    MAX_DISTINCT_VALUES, MAX_MCP_SERVERS, MAX_NAME_BYTES, MAX_SESSION_ID_BYTES, MAX_TOOLS, MAX_URL_BYTES,
+    MAX_USER_ID_BYTES, RequestFacts, RequestReading, RequestScan, RequestedMcpServer, RequestedTool,
+    ScanFault,
+};
 pub use tokens::{TokenCounts, TokenKind};

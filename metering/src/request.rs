@@ -1,0 +1,166 @@
+//! What a request asks for: the facts that policy, limits and the ledger need, read while the body passes.
+//!
+//! Constant memory: a body of 256 MB costs what one of 1 KB costs, and `model` may stand behind all of it. A body that
+//! could be read in two ways (a duplicate `model`, `stream` as a string) has a [`ScanFault`] instead of a guess:
+//! whoever decides on facts must refuse it, or the API might obey the other reading.
+
+mod facts;
+mod fields;
+mod reader;
+mod session;
+#[cfg(test)]
+mod tests;
+
+pub use facts::{
+    MAX_DISTINCT_VALUES, MAX_MCP_SERVERS, MAX_TOOLS, RequestFacts, RequestedMcpServer, RequestedTool,
+};
+pub use fields::{MAX_NAME_BYTES, MAX_URL_BYTES, MAX_USER_ID_BYTES};
+pub use session::MAX_SESSION_ID_BYTES;
+
+use crate::decode::{DecodeError, Encoding, SideDecoder};
+use crate::endpoint::{BatchCall, EndpointKind};
+use crate::json::{JsonFault, JsonFaultKind, Scanner};
+
+use fields::{Dialect, Node};
+use reader::FactsReader;
+
+/// Why a body's facts cannot be relied on. Displays as a sentence for the client; never holds any of the body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ScanFault {
+    /// The body is not JSON.
+    #[error("the request body is not valid JSON at byte {offset}: {kind}")]
+    Json {
+        /// What is wrong.
+        kind: JsonFaultKind,
+        /// Where in the decoded body.
+        offset: u64,
+    },
+    /// The body's `content-encoding` could not be undone.
+    #[error("the request body could not be decoded: {0}")]
+    Encoding(DecodeError),
+    /// The body is JSON but not an object.
+    #[error("the request body is not a JSON object")]
+    NotAnObject,
+    /// A field that decides something occurs twice in one object: parsers differ in which one they obey.
+    #[error("the request body has more than one `{field}` in one object")]
+    DuplicateField {
+        /// The field's name.
+        field: &'static str,
+    },
+    /// A field has a type that the API does not document for it, or a string that is not Unicode.
+    #[error("`{field}` in the request body is not of the expected type")]
+    UnexpectedType {
+        /// The field's name.
+        field: &'static str,
+    },
+    /// A field is longer than the API could accept.
+    #[error("`{field}` in the request body is too long")]
+    TooLong {
+        /// The field's name.
+        field: &'static str,
+    },
+}
+
+impl ScanFault {
+    /// A short snake_case name, for metric labels and the ledger.
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::Json { .. } => "request_not_json",
+            Self::Encoding(DecodeError::Unsupported) => "request_encoding_unsupported",
+            Self::Encoding(_) => "request_encoding_invalid",
+            Self::NotAnObject => "request_not_an_object",
+            Self::DuplicateField { .. } => "request_field_duplicate",
+            Self::UnexpectedType { .. } => "request_field_type",
+            Self::TooLong { .. } => "request_field_too_long",
+        }
+    }
+}
+
+impl From<JsonFault> for ScanFault {
+    fn from(JsonFault { kind, offset }: JsonFault) -> Self {
+        Self::Json { kind, offset }
+    }
+}
+
+/// What a request body says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RequestReading {
+    /// The facts; with a fault, those that were read before it.
+    pub facts: RequestFacts,
+    /// The first fault, if any.
+    pub fault: Option<ScanFault>,
+    /// Size of the body on the wire.
+    pub bytes: u64,
+    /// Size of the body after decoding; 0 with a fault.
+    pub decoded_bytes: u64,
+}
+
+/// Reads a request body's facts as it passes.
+#[derive(Debug)]
+pub struct RequestScan {
+    decoder: SideDecoder,
+    scanner: Scanner<Node>,
+    reader: FactsReader,
+    bytes: u64,
+    decoded_bytes: u64,
+    fault: Option<ScanFault>,
+}
+
+impl RequestScan {
+    /// A scan before the first byte; `None` for endpoints whose bodies hold no facts and pass unread.
+    pub fn new(kind: EndpointKind, encoding: Encoding) -> Option<Self> {
+        let dialect = match kind {
+            EndpointKind::Messages => Dialect::Messages,
+            EndpointKind::Batches(BatchCall::Create) => Dialect::Batch,
+            EndpointKind::Complete => Dialect::Complete,
+            _ => return None,
+        };
+        Some(Self {
+            decoder: SideDecoder::new(encoding),
+            scanner: Scanner::new(),
+            reader: FactsReader::new(dialect),
+            bytes: 0,
+            decoded_bytes: 0,
+            fault: None,
+        })
+    }
+
+    /// Reads the next bytes of the body, as they are on the wire.
+    pub fn feed(&mut self, chunk: &[u8]) {
+        self.bytes = self.bytes.saturating_add(length(chunk.len()));
+        if self.fault.is_some() {
+            return;
+        }
+        let Self { decoder, scanner, reader, decoded_bytes, .. } = self;
+        let mut fault = None;
+        let decoded = decoder.feed(chunk, &mut |piece| {
+            *decoded_bytes = decoded_bytes.saturating_add(length(piece.len()));
+            if fault.is_none() {
+                let scanned = scanner.feed(piece, reader);
+                // The reader stops at its own fault, which therefore lies before the scanner's.
+                fault = reader.fault().or_else(|| scanned.err().map(ScanFault::from));
+            }
+        });
+        self.fault = fault.or_else(|| decoded.err().map(ScanFault::Encoding));
+    }
+
+    /// Ends the body.
+    pub fn finish(mut self) -> RequestReading {
+        if self.fault.is_none() {
+            let decoded = self.decoder.finish().map_err(ScanFault::Encoding);
+            let scanned = decoded.and_then(|()| Ok(self.scanner.finish(&mut self.reader)?));
+            self.fault = self.reader.fault().or(scanned.err());
+        }
+        let decoded_bytes = if self.fault.is_none() { self.decoded_bytes } else { 0 };
+        RequestReading {
+            facts: self.reader.into_facts(),
+            fault: self.fault,
+            bytes: self.bytes,
+            decoded_bytes,
+        }
+    }
+}
+
+fn length(bytes: usize) -> u64 {
+    u64::try_from(bytes).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,86 @@
+//! The facts themselves.
+
+use std::fmt;
+use std::sync::Arc;
+
+/// How many tools are listed. Agents with many MCP servers send a few hundred.
+pub const MAX_TOOLS: usize = 1024;
+
+/// How many MCP servers are listed. The connector's own limit is 20.
+pub const MAX_MCP_SERVERS: usize = 128;
+
+/// How many different models, tiers and the like are listed of a batch.
+pub const MAX_DISTINCT_VALUES: usize = 64;
+
+/// What a request asks for, as far as somebody decides on it. Holds no prompt.
+///
+/// A batch is read as the sum of its items: lists hold what any item has, `max_tokens` is the largest, and a
+/// fact of which there is only one holds a value only when all items agree on it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RequestFacts {
+    /// The model asked for.
+    pub model: Option<Arc<str>>,
+    /// Every model asked for: at most one, but for batches.
+    pub models: Vec<Arc<str>>,
+    /// Whether a stream is asked for.
+    pub stream: bool,
+    /// The largest answer asked for, in tokens.
+    pub max_tokens: Option<u64>,
+    /// `metadata.user_id`, verbatim.
+    pub user_id: Option<Arc<str>>,
+    /// The client's session, where `user_id` tells it (Claude Code).
+    pub session_id: Option<Arc<str>>,
+    /// The tools offered to the model, in order; for batches each once.
+    pub tools: Vec<RequestedTool>,
+    /// The servers that the API's MCP connector shall use, in order; for batches each once.
+    pub mcp_servers: Vec<RequestedMcpServer>,
+    /// How many messages, all items of a batch together.
+    pub message_count: u64,
+    /// `service_tier` (`auto`, `standard_only`).
+    pub service_tier: Option<Arc<str>>,
+    /// Every `service_tier` asked for.
+    pub service_tiers: Vec<Arc<str>>,
+    /// `speed` (`standard`, `fast`): priced.
+    pub speed: Option<Arc<str>>,
+    /// Every `speed` asked for.
+    pub speeds: Vec<Arc<str>>,
+    /// `inference_geo`: priced, and a matter of data residency.
+    pub inference_geo: Option<Arc<str>>,
+    /// Every `inference_geo` asked for.
+    pub inference_geos: Vec<Arc<str>>,
+    /// Whether a code execution container is named.
+    pub has_container: bool,
+    /// Whether context management is configured.
+    pub has_context_management: bool,
+    /// How many items a batch has; 0 for anything else.
+    pub batch_requests: u64,
+    /// Whether one of the lists reached its bound: it then does not hold everything that the body asks for.
+    pub truncated: bool,
+}
+
+/// A tool offered to the model.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct RequestedTool {
+    /// Its name; MCP toolsets have none.
+    pub name: Option<Arc<str>>,
+    /// Its type: versioned for the API's own tools (`web_search_20260318`), `custom` or absent for the client's.
+    pub kind: Option<Arc<str>>,
+    /// The connector's server that an `mcp_toolset` opens.
+    pub mcp_server: Option<Arc<str>>,
+}
+
+/// A server that the API's MCP connector shall use.
+#[derive(Clone, Default, PartialEq, Eq, Hash)]
+pub struct RequestedMcpServer {
+    /// The name that toolsets and answers use for it.
+    pub name: Option<Arc<str>>,
+    /// Its address. May hold a secret in path or query, as some providers hand them out: not for logs.
+    pub url: Option<Arc<str>>,
+}
+
+impl fmt::Debug for RequestedMcpServer {
+    /// Without the address.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RequestedMcpServer").field("name", &self.name).finish_non_exhaustive()
+    }
+}
