@@ -1,1 +1,35 @@
 //! Everything an admin or finance touches: projects, keys, ingest, usage queries.
+//!
+//! One folder a domain: `routes.rs` (the API), `store.rs` (all of its SQL). What they share: `http` (problem details, the
+//! reading of requests, the listener), `db` (one writer, a few readers), `snapshot` (what proxies know, published at every
+//! change), `rollup` (sums by minute, hour and day), `secrets` (sealing), `tasks` (background work).
+//!
+//! The data plane meets this crate in two places only: it reads [`ControlPlane::snapshots`] and delivers events to
+//! [`ControlPlane::usage_sink`].
+
+mod analytics;
+mod app;
+mod clock;
+mod config;
+mod control_plane;
+mod credentials;
+mod db;
+mod entropy;
+mod http;
+mod keys;
+mod metrics;
+mod projects;
+mod rollup;
+mod secrets;
+mod snapshot;
+mod stored;
+mod tasks;
+mod usage;
+
+pub use config::ControlPlaneConfig;
+pub use control_plane::{ControlPlane, StartError};
+pub use db::{OpenError, StoreError};
+pub use entropy::NoEntropy;
+pub use rollup::Retention;
+pub use secrets::{MasterKey, MasterKeyError, UnsealError};
+pub use usage::UsageSink;

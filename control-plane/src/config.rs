@@ -1,0 +1,31 @@
+//! What the control plane needs to start.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use mindweave_policy::Secret;
+
+use crate::rollup::Retention;
+use crate::secrets::MasterKey;
+
+/// Settings, already checked for form by whoever read them.
+#[derive(Clone, Debug)]
+pub struct ControlPlaneConfig {
+    /// Where the API listens; port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// The SQLite file. Created, for its owner only, when absent.
+    pub database: PathBuf,
+    /// Whoever presents it as a bearer token may do everything.
+    pub admin_token: Secret,
+    /// Seals stored secrets.
+    pub master_key: MasterKey,
+    /// How long usage is kept.
+    pub retention: Retention,
+}
+
+impl ControlPlaneConfig {
+    /// Settings with the defaults for everything that has one.
+    pub fn new(listen: SocketAddr, database: PathBuf, admin_token: Secret, master_key: MasterKey) -> Self {
+        Self { listen, database, admin_token, master_key, retention: Retention::default() }
+    }
+}

@@ -1,0 +1,187 @@
+//! Start and stop: what is made in which order, and what runs in the background.
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use mindweave_policy::SnapshotStore;
+use tokio::net::TcpListener;
+
+use crate::app::App;
+use crate::clock;
+use crate::config::ControlPlaneConfig;
+use crate::db::{Db, OpenError, StoreError};
+use crate::entropy::NoEntropy;
+use crate::http::auth::AdminToken;
+use crate::http::problem::chain;
+use crate::http::{router, server};
+use crate::metrics;
+use crate::projects::{HomeError, home_ensure};
+use crate::rollup::{Retention, retention_run, rollup_run};
+use crate::snapshot::{FirstSnapshotError, Publisher};
+use crate::tasks::Tasks;
+use crate::usage::{Ingest, LiveEvents, UsageSink};
+
+/// How often the snapshot's revision is compared with the database. Half of the second within which a change must be in
+/// force; changes through this process's API do not wait for it.
+const SNAPSHOT_PERIOD: Duration = Duration::from_millis(500);
+/// How often ended hours and days are closed.
+const ROLLUP_PERIOD: Duration = Duration::from_secs(60);
+/// How often what has passed its time is deleted.
+const RETENTION_PERIOD: Duration = Duration::from_secs(60 * 60);
+
+/// Why the control plane did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The admin token is empty: everybody would be an admin.
+    #[error("the admin token is empty")]
+    EmptyAdminToken,
+    /// The database could not be opened.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// The database could not be read or written.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A stored secret does not open under this master key.
+    #[error(
+        "the stored Claude key of project {project_id} does not open: is this the master key it was stored with?"
+    )]
+    MasterKey {
+        /// The project.
+        project_id: String,
+    },
+    /// The address could not be bound.
+    #[error("the control plane cannot listen on {addr}")]
+    Listen {
+        /// The address.
+        addr: SocketAddr,
+        /// What the operating system said.
+        #[source]
+        cause: io::Error,
+    },
+    /// No random bytes.
+    #[error(transparent)]
+    Entropy(#[from] NoEntropy),
+}
+
+impl From<HomeError> for StartError {
+    fn from(error: HomeError) -> Self {
+        match error {
+            HomeError::Store(error) => Self::Store(error),
+            HomeError::Entropy(error) => Self::Entropy(error),
+        }
+    }
+}
+
+impl From<FirstSnapshotError> for StartError {
+    fn from(error: FirstSnapshotError) -> Self {
+        match error {
+            FirstSnapshotError::Store(error) => Self::Store(error),
+            FirstSnapshotError::MasterKey(project_id) => {
+                Self::MasterKey { project_id: project_id.to_string() }
+            }
+        }
+    }
+}
+
+/// A running control plane. Call [`Self::shutdown`]; dropping it aborts what is running.
+pub struct ControlPlane {
+    local_addr: SocketAddr,
+    db: Db,
+    publisher: Arc<Publisher>,
+    ingest: Ingest,
+    tasks: Tasks,
+}
+
+impl fmt::Debug for ControlPlane {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ControlPlane").field("local_addr", &self.local_addr).finish_non_exhaustive()
+    }
+}
+
+impl ControlPlane {
+    /// Opens the database, publishes the first snapshot, and then listens. The first start makes the organisation and the
+    /// project `default`.
+    ///
+    /// # Errors
+    /// See [`StartError`].
+    pub async fn start(config: ControlPlaneConfig) -> Result<Self, StartError> {
+        if config.admin_token.expose_secret().trim().is_empty() {
+            return Err(StartError::EmptyAdminToken);
+        }
+        let token = AdminToken::new(&config.admin_token)?;
+        let db = Db::open(&config.database).await?;
+        let home = Arc::new(home_ensure(&db).await?);
+        let publisher = Publisher::start(db.clone(), config.master_key.clone(), Arc::clone(&home)).await?;
+        let publisher = Arc::new(publisher);
+        let addr = config.listen;
+        let listen_failed = |cause| StartError::Listen { addr, cause };
+        let listener = TcpListener::bind(addr).await.map_err(listen_failed)?;
+        let local_addr = listener.local_addr().map_err(listen_failed)?;
+        let live = LiveEvents::new();
+        let mut tasks = Tasks::new();
+        let app = App {
+            db: db.clone(),
+            publisher: Arc::clone(&publisher),
+            live: live.clone(),
+            master_key: config.master_key,
+            home,
+            stop: tasks.stop(),
+        };
+        tasks.spawn("api", server::serve(listener, router::build(app, token), tasks.stop()));
+        spawn_background(&mut tasks, &db, &publisher, config.retention);
+        let ingest = Ingest::new(db.clone(), live);
+        Ok(Self { local_addr, db, publisher, ingest, tasks })
+    }
+
+    /// Where the API listens.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.local_addr
+    }
+
+    /// Where proxies in this process read what is in force. A change through the API is there before its answer is sent.
+    pub fn snapshots(&self) -> Arc<SnapshotStore> {
+        self.publisher.snapshots()
+    }
+
+    /// A consumer of events. Several may be used at a time, each for its own sources; the last to ask for a source's
+    /// position owns that source.
+    pub fn usage_sink(&self) -> UsageSink {
+        UsageSink::new(self.ingest.clone())
+    }
+
+    /// Stops accepting, lets running requests and background work end, and closes the database. Stop what delivers events
+    /// first: a delivery after this fails.
+    pub async fn shutdown(self) {
+        self.tasks.shutdown().await;
+        self.db.close().await;
+    }
+}
+
+fn spawn_background(tasks: &mut Tasks, db: &Db, publisher: &Arc<Publisher>, retention: Retention) {
+    let publisher = Arc::clone(publisher);
+    tasks.spawn_periodic("snapshot", SNAPSHOT_PERIOD, move || {
+        let publisher = Arc::clone(&publisher);
+        async move { publisher.catch_up().await }
+    });
+    let rollup = db.clone();
+    tasks.spawn_periodic("rollup", ROLLUP_PERIOD, move || {
+        let db = rollup.clone();
+        async move { report("rollup", rollup_run(&db, clock::now()).await) }
+    });
+    let db = db.clone();
+    tasks.spawn_periodic("retention", RETENTION_PERIOD, move || {
+        let db = db.clone();
+        async move { report("retention", retention_run(&db, &retention, clock::now()).await) }
+    });
+}
+
+/// A failed run is not the end: the next one does what this one did not.
+fn report(task: &'static str, result: Result<(), StoreError>) {
+    if let Err(error) = result {
+        metrics::task_failed(task);
+        tracing::error!(task, error = %chain(&error), "background work failed; trying again at its next turn");
+    }
+}

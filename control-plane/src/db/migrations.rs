@@ -1,0 +1,35 @@
+//! The schema's migrations, compiled in. Listed by hand: the list is the order, and the compiler watches the files.
+
+use sqlx::SqlSafeStr;
+use sqlx::migrate::{Migration, MigrationType, Migrator};
+
+/// Version, what changed, statements. A test holds this list equal to the folder.
+const SQLITE: [(i64, &str, &str); 3] = [
+    (1, "accounts", include_str!("../../../migrations/sqlite/0001_accounts.sql")),
+    (2, "usage_events", include_str!("../../../migrations/sqlite/0002_usage_events.sql")),
+    (3, "usage_rollups", include_str!("../../../migrations/sqlite/0003_usage_rollups.sql")),
+];
+
+/// Brings a SQLite database up to date, each migration in its own transaction.
+pub(crate) fn sqlite() -> Migrator {
+    let migration = |(version, description, sql): (i64, &'static str, &'static str)| {
+        Migration::new(version, description.into(), MigrationType::Simple, sql.into_sql_str(), false)
+    };
+    Migrator::with_migrations(SQLITE.into_iter().map(migration).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_file_of_the_folder_is_listed_under_its_name() {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../migrations/sqlite");
+        let entries = std::fs::read_dir(folder).unwrap();
+        let mut files: Vec<_> =
+            entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        files.sort();
+        let listed = SQLITE.map(|(version, description, _)| format!("{version:04}_{description}.sql"));
+        assert_eq!(files, listed);
+    }
+}

@@ -1,0 +1,66 @@
+//! All routes, and what every request passes through: a deadline, the token, a body limit.
+
+use std::time::Duration;
+
+use axum::extract::{DefaultBodyLimit, Request};
+use axum::http::Uri;
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use axum::{Json, Router};
+use serde::Serialize;
+
+use super::auth::{self, AdminToken, HEALTH_PATH};
+use super::problem::{Code, Problem};
+use crate::app::App;
+use crate::{analytics, credentials, keys, projects, usage};
+
+/// Longest body of any request: names, labels and a credential fit many times over.
+const MAX_BODY_BYTES: usize = 64 * 1024;
+/// Longest time to an answer's head, arrival of the body included.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Builds the API.
+pub(crate) fn build(app: App, token: AdminToken) -> Router {
+    Router::new()
+        .route(HEALTH_PATH, get(health))
+        .merge(projects::routes())
+        .merge(keys::routes())
+        .merge(credentials::routes())
+        .merge(usage::routes())
+        .merge(analytics::routes())
+        .fallback(not_found)
+        .method_not_allowed_fallback(method_not_allowed)
+        .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
+        .layer(middleware::from_fn_with_state(token, auth::require))
+        .layer(middleware::from_fn(deadline))
+        .with_state(app)
+}
+
+#[derive(Serialize)]
+struct Health {
+    status: &'static str,
+    version: &'static str,
+}
+
+async fn health() -> Json<Health> {
+    Json(Health { status: "ok", version: env!("CARGO_PKG_VERSION") })
+}
+
+async fn not_found(uri: Uri) -> Problem {
+    Problem::new(Code::NotFound, format!("there is nothing at {}", uri.path()))
+}
+
+async fn method_not_allowed() -> Problem {
+    Problem::new(
+        Code::MethodNotAllowed,
+        "this path does not take this method; the allow header names those it takes",
+    )
+}
+
+async fn deadline(request: Request, next: Next) -> Response {
+    match tokio::time::timeout(REQUEST_TIMEOUT, next.run(request)).await {
+        Ok(response) => response,
+        Err(_) => Problem::new(Code::Timeout, "the request took too long; try again").into_response(),
+    }
+}

@@ -1,0 +1,98 @@
+//! Drops what is older than it is kept. Sums are never touched by the end of what they were made from.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use sqlx::AssertSqlSafe;
+
+use super::level::{Level, states_read};
+use crate::db::{Db, Doing, StoreError};
+
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+/// Rows deleted in one transaction, so that ingest and the API get their turn.
+const ROWS_PER_TRANSACTION: i64 = 1_000;
+/// How long a booked batch item is remembered. The API keeps results for 29 days after a batch was made, so no later
+/// download can bring the item again.
+const BATCH_ITEMS: Duration = DAY.saturating_mul(60);
+
+/// How long each kind of row is kept. Days are kept for ever.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Retention {
+    /// Raw events. Also how far back a second delivery of an event is recognised by its id.
+    pub raw: Duration,
+    /// Sums by minute.
+    pub minute: Duration,
+    /// Sums by hour.
+    pub hour: Duration,
+}
+
+impl Default for Retention {
+    /// Seven days, thirty days, one year.
+    fn default() -> Self {
+        Self { raw: DAY.saturating_mul(7), minute: DAY.saturating_mul(30), hour: DAY.saturating_mul(365) }
+    }
+}
+
+/// Deletes what has passed its time.
+pub(crate) async fn retention_run(db: &Db, retention: &Retention, now: Timestamp) -> Result<(), StoreError> {
+    delete_in_steps(
+        db,
+        "DELETE FROM usage_events WHERE landed IN (SELECT landed FROM usage_events WHERE ended_at < ? LIMIT ?)",
+        cutoff(now, retention.raw),
+    )
+    .await?;
+    delete_in_steps(
+        db,
+        "DELETE FROM booked_batch_items WHERE (batch_id, custom_id) IN
+             (SELECT batch_id, custom_id FROM booked_batch_items WHERE booked_at < ? LIMIT ?)",
+        cutoff(now, BATCH_ITEMS),
+    )
+    .await?;
+    drop_level(db, Level::Minute, cutoff(now, retention.minute)).await?;
+    drop_level(db, Level::Hour, cutoff(now, retention.hour)).await
+}
+
+fn cutoff(now: Timestamp, kept: Duration) -> i64 {
+    now.as_microsecond().saturating_sub(i64::try_from(kept.as_micros()).unwrap_or(i64::MAX))
+}
+
+/// Drops the rows of a level before the cut-off, but none that the level above has not summed yet.
+async fn drop_level(db: &Db, level: Level, cutoff: i64) -> Result<(), StoreError> {
+    let mut tx = db.begin_write().await?;
+    let state = states_read(&mut tx).await?;
+    // Whole buckets of the level above stay or go, so that a query of this level never sees a part of one.
+    let cut = match level {
+        Level::Minute => Level::Hour.floor(cutoff).min(state.hour_complete_until),
+        Level::Hour => Level::Day.floor(cutoff).min(state.day_complete_until),
+        Level::Day => return Ok(()),
+    };
+    // The cut is committed before the first row goes: from then on nothing is added or read below it.
+    sqlx::query("UPDATE rollup_state SET kept_from = max(kept_from, ?) WHERE level = ?")
+        .bind(cut)
+        .bind(level.name())
+        .execute(&mut *tx)
+        .await
+        .doing("moving a retention cut")?;
+    tx.commit().await.doing("committing a retention cut")?;
+    let table = level.table();
+    let sql = format!(
+        "DELETE FROM {table} WHERE (bucket, dim_id) IN (SELECT bucket, dim_id FROM {table} WHERE bucket < ? LIMIT ?)"
+    );
+    delete_in_steps(db, &sql, cut).await
+}
+
+async fn delete_in_steps(db: &Db, sql: &str, cutoff: i64) -> Result<(), StoreError> {
+    loop {
+        let mut tx = db.begin_write().await?;
+        let deleted = sqlx::query(AssertSqlSafe(sql))
+            .bind(cutoff)
+            .bind(ROWS_PER_TRANSACTION)
+            .execute(&mut *tx)
+            .await
+            .doing("deleting what has passed its time")?;
+        tx.commit().await.doing("committing a deletion")?;
+        if deleted.rows_affected() == 0 {
+            return Ok(());
+        }
+    }
+}

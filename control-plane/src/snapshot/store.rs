@@ -1,0 +1,153 @@
+//! All SQL of snapshots.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use mindweave_metering::{KeyId, OrgId, ProjectId, TeamId, UserId};
+use mindweave_policy::{Fingerprint, KeyEntry, Principal, ProjectEntry, Snapshot};
+use sqlx::{FromRow, SqliteConnection};
+
+use crate::app::Home;
+use crate::db::{Db, Doing, StoreError};
+use crate::projects::upstream_owner;
+use crate::secrets::MasterKey;
+use crate::stored::{labels, timestamp};
+
+/// A built snapshot.
+pub(crate) struct Built {
+    pub(crate) snapshot: Snapshot,
+    /// Projects whose upstream key did not open.
+    pub(crate) unreadable: Vec<ProjectId>,
+}
+
+/// Raises the revision, in the transaction of the change that proxies must see. Returns the new one.
+pub(crate) async fn revision_raise(tx: &mut SqliteConnection) -> Result<u64, StoreError> {
+    let revision: i64 = sqlx::query_scalar(
+        "UPDATE installation SET snapshot_revision = snapshot_revision + 1 RETURNING snapshot_revision",
+    )
+    .fetch_one(tx)
+    .await
+    .doing("raising the snapshot revision")?;
+    u64::try_from(revision).map_err(|_| StoreError::Corrupt { what: "a snapshot revision" })
+}
+
+/// The revision of the last committed change.
+pub(crate) async fn revision_view(db: &Db) -> Result<u64, StoreError> {
+    let mut tx = db.begin_read().await?;
+    revision_read(&mut tx).await
+}
+
+async fn revision_read(tx: &mut SqliteConnection) -> Result<u64, StoreError> {
+    let revision: i64 = sqlx::query_scalar("SELECT snapshot_revision FROM installation")
+        .fetch_one(tx)
+        .await
+        .doing("reading the snapshot revision")?;
+    u64::try_from(revision).map_err(|_| StoreError::Corrupt { what: "a snapshot revision" })
+}
+
+/// Builds the snapshot of one state of the database.
+pub(crate) async fn snapshot_build(
+    db: &Db,
+    master_key: &MasterKey,
+    home: &Home,
+) -> Result<Built, StoreError> {
+    let mut tx = db.begin_read().await?;
+    let revision = revision_read(&mut tx).await?;
+    let (projects, unreadable) = projects_read(&mut tx, master_key).await?;
+    let keys = keys_read(&mut tx).await?;
+    let client_credentials = credentials_read(&mut tx).await?;
+    let default_principal = Arc::new(Principal {
+        org_id: home.org_id.clone(),
+        project_id: home.default_project_id.clone(),
+        team_id: None,
+        user_id: None,
+        key_id: None,
+        labels: BTreeMap::new(),
+    });
+    let default_principal = Some(default_principal);
+    let snapshot = Snapshot { revision, keys, client_credentials, projects, default_principal };
+    Ok(Built { snapshot, unreadable })
+}
+
+type Projects = HashMap<ProjectId, ProjectEntry>;
+
+async fn projects_read(
+    tx: &mut SqliteConnection,
+    master_key: &MasterKey,
+) -> Result<(Projects, Vec<ProjectId>), StoreError> {
+    let rows: Vec<(String, String, Option<Vec<u8>>)> = sqlx::query_as(
+        "SELECT p.id, p.name, u.sealed FROM projects p LEFT JOIN upstream_credentials u ON u.project_id = p.id",
+    )
+    .fetch_all(tx)
+    .await
+    .doing("reading projects for a snapshot")?;
+    let (mut projects, mut unreadable) = (HashMap::with_capacity(rows.len()), Vec::new());
+    for (id, name, sealed) in rows {
+        let upstream_key = sealed.map(|sealed| master_key.open(&upstream_owner(&id), &sealed)).transpose();
+        let id = ProjectId::new(id);
+        if upstream_key.is_err() {
+            unreadable.push(id.clone());
+        }
+        let upstream_key = upstream_key.ok().flatten();
+        projects.insert(id, ProjectEntry { name: name.into(), upstream_key });
+    }
+    Ok((projects, unreadable))
+}
+
+#[derive(FromRow)]
+struct PrincipalRow {
+    fingerprint: Vec<u8>,
+    key_id: Option<String>,
+    org_id: String,
+    project_id: String,
+    team_id: Option<String>,
+    user_id: Option<String>,
+    labels: String,
+    expires_at: Option<i64>,
+}
+
+impl PrincipalRow {
+    fn fingerprint(&self) -> Result<Fingerprint, StoreError> {
+        Fingerprint::from_bytes(&self.fingerprint).ok_or(StoreError::Corrupt { what: "a fingerprint" })
+    }
+
+    fn principal(self) -> Result<Arc<Principal>, StoreError> {
+        Ok(Arc::new(Principal {
+            org_id: OrgId::new(self.org_id),
+            project_id: ProjectId::new(self.project_id),
+            team_id: self.team_id.map(TeamId::new),
+            user_id: self.user_id.map(UserId::new),
+            key_id: self.key_id.map(KeyId::new),
+            labels: labels(&self.labels)?,
+        }))
+    }
+}
+
+async fn keys_read(tx: &mut SqliteConnection) -> Result<HashMap<Fingerprint, KeyEntry>, StoreError> {
+    let rows: Vec<PrincipalRow> = sqlx::query_as(
+        "SELECT k.fingerprint, k.id AS key_id, p.org_id, k.project_id, k.team_id, k.user_id, k.labels, k.expires_at
+         FROM keys k JOIN projects p ON p.id = k.project_id WHERE k.revoked_at IS NULL",
+    )
+    .fetch_all(tx)
+    .await
+    .doing("reading keys for a snapshot")?;
+    let entry = |row: PrincipalRow| {
+        let expires_at = row.expires_at.map(timestamp).transpose()?;
+        Ok((row.fingerprint()?, KeyEntry { expires_at, principal: row.principal()? }))
+    };
+    rows.into_iter().map(entry).collect()
+}
+
+async fn credentials_read(
+    tx: &mut SqliteConnection,
+) -> Result<HashMap<Fingerprint, Arc<Principal>>, StoreError> {
+    let rows: Vec<PrincipalRow> = sqlx::query_as(
+        "SELECT c.fingerprint, NULL AS key_id, p.org_id, c.project_id, c.team_id, c.user_id, c.labels,
+                NULL AS expires_at
+         FROM client_credentials c JOIN projects p ON p.id = c.project_id",
+    )
+    .fetch_all(tx)
+    .await
+    .doing("reading credentials for a snapshot")?;
+    rows.into_iter().map(|row| Ok((row.fingerprint()?, row.principal()?))).collect()
+}

@@ -1,0 +1,18 @@
+//! The ledger: events in, exactly once; events out, by list and live.
+
+mod batch_items;
+mod decode;
+mod dims;
+mod ingest;
+mod list;
+mod live;
+mod offsets;
+mod routes;
+mod sink;
+mod store;
+pub(crate) mod totals;
+
+pub(crate) use ingest::Ingest;
+pub(crate) use live::LiveEvents;
+pub(crate) use routes::routes;
+pub use sink::UsageSink;
