@@ -185,3 +185,6 @@ fn report(task: &'static str, result: Result<(), StoreError>) {
         tracing::error!(task, error = %chain(&error), "background work failed; trying again at its next turn");
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -24,6 +24,8 @@ mod secrets;
 mod snapshot;
 mod stored;
 mod tasks;
+#[cfg(test)]
+mod testing;
 mod usage;
 
 pub use config::ControlPlaneConfig;

@@ -1,0 +1,152 @@
+//! The API over a real socket.
+
+mod accounts;
+mod refusals;
+mod usage;
+
+use std::net::SocketAddr;
+use std::path::Path;
+
+use serde_json::Value;
+use tempfile::TempDir;
+use ureq::http::{HeaderMap, Request};
+
+use super::*;
+use crate::secrets::MasterKey;
+use mindweave_policy::Secret;
+
+const TOKEN: &str = "the-admin-token-of-the-tests";
+
+/// A running control plane with its own folder.
+struct Server {
+    control_plane: ControlPlane,
+    client: Client,
+    folder: TempDir,
+}
+
+impl Server {
+    async fn start() -> Self {
+        Self::start_in(tempfile::tempdir().unwrap()).await
+    }
+
+    async fn start_in(folder: TempDir) -> Self {
+        let control_plane = ControlPlane::start(config(folder.path(), "11")).await.unwrap();
+        let client = Client::new(control_plane.local_addr());
+        Self { control_plane, client, folder }
+    }
+
+    async fn restart(self) -> Self {
+        self.control_plane.shutdown().await;
+        Self::start_in(self.folder).await
+    }
+
+    /// The id of a new project.
+    fn project(&self, name: &str) -> String {
+        let answer = self.client.post("/projects", &serde_json::json!({ "name": name }));
+        assert_eq!(answer.status, 201, "{}", answer.body);
+        answer.body["id"].as_str().unwrap().to_owned()
+    }
+}
+
+fn config(folder: &Path, master_key_byte: &str) -> ControlPlaneConfig {
+    let listen = SocketAddr::from(([127, 0, 0, 1], 0));
+    let master_key = MasterKey::from_text(&master_key_byte.repeat(32)).unwrap();
+    let century = Duration::from_secs(100 * 365 * 86_400); // the tests' events have fixed times, long ago
+    let retention = Retention { raw: century, minute: century, hour: century };
+    let database = folder.join("ledger.db");
+    ControlPlaneConfig {
+        retention,
+        ..ControlPlaneConfig::new(listen, database, Secret::new(TOKEN.into()), master_key)
+    }
+}
+
+/// An answer.
+struct Answer {
+    status: u16,
+    headers: HeaderMap,
+    body: Value,
+}
+
+impl Answer {
+    fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map_or("", |value| value.to_str().unwrap())
+    }
+
+    fn code(&self) -> &str {
+        self.body["code"].as_str().unwrap_or_default()
+    }
+}
+
+/// A client that blocks its thread; the server runs on others.
+struct Client {
+    agent: ureq::Agent,
+    addr: SocketAddr,
+}
+
+impl Client {
+    fn new(addr: SocketAddr) -> Self {
+        let config = ureq::Agent::config_builder().http_status_as_error(false).build();
+        Self { agent: config.into(), addr }
+    }
+
+    fn get(&self, path: &str) -> Answer {
+        self.call("GET", path, None)
+    }
+
+    fn post(&self, path: &str, body: &Value) -> Answer {
+        self.call("POST", path, Some(body.to_string().as_bytes()))
+    }
+
+    fn put(&self, path: &str, body: &Value) -> Answer {
+        self.call("PUT", path, Some(body.to_string().as_bytes()))
+    }
+
+    fn delete(&self, path: &str) -> Answer {
+        self.call("DELETE", path, None)
+    }
+
+    fn call(&self, method: &str, path: &str, body: Option<&[u8]>) -> Answer {
+        let headers =
+            [("authorization", format!("Bearer {TOKEN}")), ("content-type", "application/json".into())];
+        self.call_with(method, path, &headers, body)
+    }
+
+    fn call_with(&self, method: &str, path: &str, headers: &[(&str, String)], body: Option<&[u8]>) -> Answer {
+        let mut request = Request::builder().method(method).uri(format!("http://{}{path}", self.addr));
+        for (name, value) in headers {
+            request = request.header(*name, value);
+        }
+        tokio::task::block_in_place(|| {
+            let response = match body {
+                Some(body) => self.agent.run(request.body(body).unwrap()),
+                None => self.agent.run(request.body(()).unwrap()),
+            };
+            let mut response = response.unwrap_or_else(|error| panic!("{method} {path}: {error}"));
+            let text = response.body_mut().read_to_string().unwrap();
+            let body = if text.is_empty() {
+                Value::Null
+            } else {
+                serde_json::from_str(&text).unwrap_or(text.into())
+            };
+            Answer { status: response.status().as_u16(), headers: response.headers().clone(), body }
+        })
+    }
+
+    /// Every entry of a list, page by page.
+    fn pages(&self, path: &str, limit: usize, mut between: impl FnMut()) -> Vec<Value> {
+        let (mut entries, mut cursor) = (Vec::new(), String::new());
+        let joint = if path.contains('?') { '&' } else { '?' };
+        loop {
+            let answer = self.get(&format!("{path}{joint}limit={limit}{cursor}"));
+            assert_eq!(answer.status, 200, "{}", answer.body);
+            let page = answer.body["data"].as_array().unwrap().clone();
+            assert!(page.len() <= limit);
+            entries.extend(page);
+            match answer.body["next_cursor"].as_str() {
+                Some(next) => cursor = format!("&cursor={next}"),
+                None => return entries,
+            }
+            between();
+        }
+    }
+}

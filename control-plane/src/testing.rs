@@ -1,0 +1,143 @@
+//! What unit tests share: a database in a temporary folder, and events.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use mindweave_metering::{
+    Bucket, BucketKind, BucketSource, Certainty, DecisionRecord, EVENT_VERSION, Envelope, EventId, EventType,
+    NanoUsd, OrgId, Outcome, PicoUsd, ProjectId, ProxyId, UsageEvent,
+};
+use tempfile::TempDir;
+
+use crate::db::Db;
+use crate::usage::{Ingest, LiveEvents};
+
+/// 2026-01-15T12:00:00Z in microseconds: the moment around which tests' events lie.
+pub(crate) const NOON: i64 = 1_768_478_400_000_000;
+pub(crate) const SECOND: i64 = 1_000_000;
+pub(crate) const MINUTE: i64 = 60 * SECOND;
+pub(crate) const HOUR: i64 = 60 * MINUTE;
+pub(crate) const DAY: i64 = 24 * HOUR;
+
+/// The price of a token in tests, in pico-dollars.
+const PRICE: PicoUsd = PicoUsd(3_000_000);
+
+/// A ledger of its own.
+pub(crate) struct Ledger {
+    pub(crate) db: Db,
+    pub(crate) live: LiveEvents,
+    pub(crate) ingest: Ingest,
+    _folder: TempDir,
+}
+
+impl Ledger {
+    pub(crate) async fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let db = Db::open(&folder.path().join("ledger.db")).await.unwrap();
+        let live = LiveEvents::new();
+        Self { ingest: Ingest::new(db.clone(), live.clone()), live, db, _folder: folder }
+    }
+
+    /// Another process that has the same database open: nothing is shared but the file.
+    pub(crate) fn another_consumer(&self) -> Ingest {
+        Ingest::new(self.db.clone(), self.live.clone())
+    }
+
+    /// One number.
+    pub(crate) async fn number(&self, sql: &'static str) -> i64 {
+        sqlx::query_scalar(sql).fetch_one(self.db.readers()).await.unwrap()
+    }
+}
+
+pub(crate) fn at(micros: i64) -> Timestamp {
+    Timestamp::from_microsecond(micros).unwrap()
+}
+
+/// An event of `tokens` input tokens that ended at this moment. Equal numbers give equal ids.
+pub(crate) fn event(number: u64, micros: i64, tokens: u64) -> UsageEvent {
+    let mut id = [0; 16];
+    id[8..].copy_from_slice(&number.to_be_bytes());
+    let amount = PRICE.checked_mul(tokens).unwrap();
+    UsageEvent {
+        event_id: EventId::from_bytes(id),
+        timestamp: at(micros),
+        org_id: OrgId::new("org_1"),
+        project_id: ProjectId::new("prj_1"),
+        team_id: None,
+        user_id: None,
+        key_id: None,
+        event_type: EventType::ApiCall,
+        method: "POST".into(),
+        endpoint: "/v1/messages".into(),
+        model: Some("claude-sonnet-4-5".into()),
+        requested_model: Some("claude-sonnet-4-5".into()),
+        input_tokens: tokens,
+        output_tokens: 0,
+        cache_read_tokens: 0,
+        cache_write_5m_tokens: 0,
+        cache_write_1h_tokens: 0,
+        thinking_tokens: 0,
+        web_search_requests: 0,
+        buckets: vec![bucket("claude-sonnet-4-5", tokens)],
+        cost_nano_usd: Some(amount.round_to_nano()),
+        cost_usd: Some(amount.round_to_nano().to_string()),
+        certainty: Certainty::Exact,
+        certainty_reason: None,
+        outcome: Outcome::Complete,
+        status: 200,
+        stop_reason: Some("end_turn".into()),
+        error_type: None,
+        latency_ms: 100,
+        ttft_ms: Some(20),
+        overhead_us: 90,
+        streamed: false,
+        request_id: Some(format!("req_{number}").into()),
+        message_id: Some("msg_1".into()),
+        service_tier: None,
+        session_id: None,
+        agent_id: None,
+        parent_agent_id: None,
+        request_class: None,
+        retry_count: 0,
+        tool_calls: Vec::new(),
+        decision: DecisionRecord::allowed(),
+        price_book: "test".into(),
+        snapshot_revision: 1,
+        proxy_id: ProxyId::new("pxy_1"),
+        sequence: 0,
+        batch: None,
+        metadata: BTreeMap::new(),
+    }
+}
+
+/// A line of a bill: input tokens of a model at the tests' price.
+pub(crate) fn bucket(model: &str, tokens: u64) -> Bucket {
+    Bucket {
+        source: BucketSource::Message,
+        model: model.into(),
+        kind: BucketKind::Input,
+        quantity: tokens,
+        unit_price_pico_usd: Some(PRICE),
+        amount_pico_usd: PRICE.checked_mul(tokens),
+    }
+}
+
+/// What so many tokens cost.
+pub(crate) fn cost_of(tokens: u64) -> NanoUsd {
+    PRICE.checked_mul(tokens).unwrap().round_to_nano()
+}
+
+/// A journal record of an event.
+pub(crate) fn record(sequence: u64, event: &UsageEvent) -> (u64, Vec<u8>) {
+    let envelope = Envelope {
+        id: event.event_id,
+        kind: "usage.api_call".into(),
+        source: "mindweave-proxy/pxy_1".into(),
+        timestamp: event.timestamp,
+        version: EVENT_VERSION.into(),
+        correlation_id: "req_1".into(),
+        data: event,
+        metadata: BTreeMap::new(),
+    };
+    (sequence, serde_json::to_vec(&envelope).unwrap())
+}
