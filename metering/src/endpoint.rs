@@ -112,7 +112,7 @@ impl Endpoint {
         let path = path.split(['?', '#']).next().unwrap_or_default();
         let normal = path::normalize(path);
         let known = Segments::of(&normal).and_then(|segments| {
-            let route = ROUTES.iter().find(|route| segments.match_template(&route.template))?;
+            let route = ROUTES.iter().find(|route| segments.match_template(&route.segments))?;
             let kind = route.family.kind(method);
             let batch_id = match route.family {
                 Family::Batch | Family::BatchCancel | Family::BatchResults => batch_id(&segments),

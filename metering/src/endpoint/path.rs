@@ -72,17 +72,12 @@ impl<'a> Segments<'a> {
         self.parts.get(..self.count)?.get(index).copied()
     }
 
-    /// Whether the template has these segments, `{id}` standing for any one.
-    pub(super) fn match_template(&self, template: &str) -> bool {
-        let mut parts = self.parts.iter().take(self.count);
-        let mut expected = template.split('/').skip(1);
-        loop {
-            match (expected.next(), parts.next()) {
-                (None, None) => return true,
-                (Some(expected), Some(&part))
-                    if expected == part || (expected == "{id}" && !part.is_empty()) => {}
-                _ => return false,
-            }
-        }
+    /// Whether these are the segments of a template, `{id}` standing for any one.
+    pub(super) fn match_template(&self, template: &[&str]) -> bool {
+        self.count == template.len()
+            && template
+                .iter()
+                .zip(&self.parts)
+                .all(|(expected, part)| expected == part || (*expected == "{id}" && !part.is_empty()))
     }
 }

@@ -6,7 +6,9 @@ use super::{BatchCall, EndpointKind};
 
 /// A path of the API.
 pub(super) struct Route {
+    /// Shared by all events of the endpoint.
     pub(super) template: Arc<str>,
+    pub(super) segments: Vec<&'static str>,
     pub(super) family: Family,
 }
 
@@ -52,7 +54,14 @@ pub(super) static ROUTES: LazyLock<Vec<Route>> = LazyLock::new(|| {
     let others = OTHERS
         .iter()
         .flat_map(|&(kind, templates)| templates.iter().map(move |&template| (template, Family::Any(kind))));
-    inference.chain(others).map(|(template, family)| Route { template: template.into(), family }).collect()
+    inference
+        .chain(others)
+        .map(|(template, family)| Route {
+            template: template.into(),
+            segments: template.split('/').skip(1).collect(),
+            family,
+        })
+        .collect()
 });
 
 const INFERENCE: &[(&str, Family)] = &[
