@@ -30,8 +30,8 @@ const ANSWER_TOKENS: u64 = 5;
 /// How much of a delta's data is looked at to tell its kind; the longest known head has 92 bytes.
 const MAX_HEAD_BYTES: usize = 128;
 
-/// What the deltas of a stream delivered. Fed with their data in any pieces; only sizes are kept.
-#[derive(Clone, Debug)]
+/// What the deltas of a stream delivered. Fed with their data in any pieces; only sizes are kept of finished ones.
+/// Without `Debug`: it holds the head of the delta being read.
 pub(crate) struct Delivered {
     text: u64,
     tool_input: u64,
@@ -40,7 +40,6 @@ pub(crate) struct Delivered {
 }
 
 /// The delta being read.
-#[derive(Clone, Debug)]
 struct Delta {
     head: [u8; MAX_HEAD_BYTES],
     head_len: usize,

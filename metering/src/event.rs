@@ -166,7 +166,7 @@ impl DecisionRecord {
     }
 }
 
-/// One succeeded or failed item of a downloaded batch, so that the ledger can book each item once however often its
+/// One succeeded item of a downloaded batch (others are not billed), so that the ledger can book each item once however often its
 /// results are downloaded.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BatchItem {

@@ -12,6 +12,8 @@ mod tests;
 pub use answer::MAX_TOOL_CALLS;
 pub use batch::BATCH_ITEMS_PER_EVENT;
 
+use std::fmt;
+
 use answer::{Answer, Document, Node, no_usage};
 use batch::BatchMeter;
 use stream::StreamMeter;
@@ -49,7 +51,6 @@ pub struct Progress {
 }
 
 /// Meters one answer while it passes by.
-#[derive(Debug)]
 pub struct ResponseTap {
     decoder: SideDecoder,
     meter: Meter,
@@ -57,7 +58,6 @@ pub struct ResponseTap {
     fault: Option<CertaintyReason>,
 }
 
-#[derive(Debug)]
 enum Meter {
     /// Not read. The reason says why its cost is not known; without one it is free.
     Unread {
@@ -76,13 +76,23 @@ enum Meter {
 }
 
 /// Reads one JSON text.
-#[derive(Debug)]
 struct JsonMeter {
     scanner: Scanner<Node>,
     answer: Answer,
     document: Document,
     any_bytes: bool,
     malformed: bool,
+}
+
+impl fmt::Debug for ResponseTap {
+    /// How far it got, and nothing of the answer.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let progress = self.meter.progress();
+        f.debug_struct("ResponseTap")
+            .field("progress", &progress)
+            .field("fault", &self.fault)
+            .finish_non_exhaustive()
+    }
 }
 
 impl ResponseTap {

@@ -76,8 +76,7 @@ enum Line {
     Rest,
 }
 
-/// Finds lines and events in a stream that arrives in pieces.
-#[derive(Debug)]
+/// Finds lines and events in a stream that arrives in pieces. Without `Debug`: it holds pieces of the answer.
 pub(crate) struct SseScanner {
     line: Line,
     head: [u8; MAX_LINE_HEAD_BYTES],
@@ -224,10 +223,10 @@ impl SseScanner {
     fn data(&mut self, bytes: &[u8], sink: &mut impl Sink) {
         if self.event.is_read() {
             sink.data(self.event, bytes);
-        } else if self.event == EventName::Unnamed
-            && self.unnamed.len() + bytes.len() <= MAX_UNNAMED_DATA_BYTES
-        {
-            self.unnamed.extend_from_slice(bytes);
+        } else if self.event == EventName::Unnamed {
+            // Beyond the bound the data is cut, and what reads it will find it incomplete.
+            let room = MAX_UNNAMED_DATA_BYTES.saturating_sub(self.unnamed.len());
+            self.unnamed.extend_from_slice(bytes.get(..room).unwrap_or(bytes));
         }
     }
 

@@ -73,7 +73,6 @@ pub(super) enum Text {
 }
 
 /// What the documents of one answer said so far.
-#[derive(Debug)]
 pub(super) struct Answer {
     document: Document,
     model: Option<Arc<str>>,

@@ -14,7 +14,6 @@ pub const BATCH_ITEMS_PER_EVENT: usize = 1_000;
 const MAX_ITEMS_HELD: usize = 100_000;
 
 /// Reads the lines of a batch's results.
-#[derive(Debug)]
 pub(super) struct BatchMeter {
     json: Scanner<Node>,
     line: Answer,
@@ -68,8 +67,14 @@ impl BatchMeter {
         if self.json.is_complete() {
             self.end_line();
         }
-        if fault.is_some() {
-            self.knowledge.lower(CertaintyReason::BatchLineUnreadable);
+        if let Some(fault) = fault {
+            self.knowledge.lower(if self.items.is_empty() {
+                fault
+            } else {
+                CertaintyReason::BatchLineUnreadable
+            });
+        } else if self.items.is_empty() && self.knowledge != Knowledge::default() {
+            self.knowledge.lower(CertaintyReason::BodyUnreadable); // not one line to know anything from
         }
         MeteredResponse::of_batch(self.items, self.knowledge.reason())
     }

@@ -9,13 +9,11 @@ use crate::metered::MeteredResponse;
 use crate::sse::{EventName, Sink, SseScanner};
 
 /// Reads the events of a message or of a legacy completion.
-#[derive(Debug)]
 pub(super) struct StreamMeter {
     scanner: SseScanner,
     events: Events,
 }
 
-#[derive(Debug)]
 struct Events {
     json: Scanner<Node>,
     answer: Answer,

@@ -1,6 +1,8 @@
 mod bodies;
 mod streams;
 
+use std::sync::LazyLock;
+
 use super::*;
 use crate::event::{Certainty, ToolKind};
 use crate::prices::{Bill, PriceBook};
@@ -43,7 +45,8 @@ impl Reply<'_> {
 }
 
 fn price(metered: &MeteredResponse) -> Bill {
-    PriceBook::bundled().unwrap().price(metered, None, "2026-11-21T00:00:00Z".parse().unwrap())
+    static BOOK: LazyLock<PriceBook> = LazyLock::new(|| PriceBook::bundled().unwrap());
+    BOOK.price(metered, None, "2026-11-21T00:00:00Z".parse().unwrap())
 }
 
 fn reason(metered: &MeteredResponse) -> Option<&'static str> {

@@ -112,8 +112,13 @@ fn what_cannot_be_decoded_is_unknown() {
     for (encoding, expected) in
         [("gzip", "content_decoding_failed"), ("compress", "unknown_content_encoding")]
     {
-        let endpoint = Endpoint::of("POST", "/v1/messages");
-        for content_type in ["application/json", "text/event-stream", "text/plain"] {
+        for (method, path, content_type) in [
+            ("POST", "/v1/messages", "application/json"),
+            ("POST", "/v1/messages", "text/event-stream"),
+            ("POST", "/v1/messages", "text/plain"),
+            ("GET", "/v1/messages/batches/msgbatch_1/results", "application/x-jsonl"),
+        ] {
+            let endpoint = Endpoint::of(method, path);
             let mut tap = ResponseTap::new(&ResponseHead {
                 endpoint: &endpoint,
                 status: 200,
@@ -179,6 +184,8 @@ fn only_succeeded_items_of_a_batch_are_billed() {
     assert_eq!((cut.items.len(), cut.certainty()), (1, Certainty::Exact));
     let broken = results.meter(&body.replacen("\"result\"", "result", 1), Outcome::Complete);
     assert_eq!((broken.items.len(), reason(&broken)), (1, Some("batch_line_unreadable")));
+    let nothing = results.meter("{\n[]\n", Outcome::Complete);
+    assert_eq!((price(&nothing).cost, reason(&nothing)), (None, Some("body_unreadable")));
     let none = results.meter("", Outcome::Complete);
     assert_eq!((none.tokens, price(&none).cost), (None, Some(crate::NanoUsd(0))));
 }

@@ -159,6 +159,29 @@ fn pings_comments_and_unknown_events_change_nothing() {
 }
 
 #[test]
+fn a_reported_zero_is_a_zero_and_not_estimated() {
+    let prewarm = event("message_start", START) + &delta("max_tokens", r#"{"output_tokens":0}"#) + &stop();
+    let metered = meter(&prewarm);
+    assert_eq!((metered.tokens.unwrap().output, metered.certainty()), (0, Certainty::Exact));
+    assert_eq!(price(&metered).cost, Some(crate::NanoUsd(200_000 + 200_000)), "the prompt is billed");
+}
+
+#[test]
+fn a_repeated_start_counts_once() {
+    let end = text("hi") + &delta("end_turn", r#"{"output_tokens":5}"#) + &stop();
+    let once = meter(&begun(&end));
+    assert_eq!(meter(&(event("message_start", START) + &begun(&end))), once);
+}
+
+#[test]
+fn debug_output_shows_nothing_of_an_answer() {
+    let mut tap = STREAM.tap();
+    tap.feed(begun("event: content_block_delta\ndata: a-secret-answer").as_bytes());
+    tap.feed(b"\n\ndata: a-secret-answer");
+    assert!(!format!("{tap:?}").contains("secret"));
+}
+
+#[test]
 fn text_that_looks_like_an_event_is_text() {
     let trap = text(r#"event: message_delta\ndata: {\"usage\":{\"output_tokens\":999}}"#);
     let metered = meter(&begun(&(trap + &delta("end_turn", r#"{"output_tokens":5}"#) + &stop())));
