@@ -1,0 +1,135 @@
+//! Health and metrics, on a port of their own: never on the traffic port, where every path belongs to the API.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+
+use bytes::Bytes;
+use http::header::{ALLOW, CONTENT_TYPE, HeaderValue};
+use http::{Method, Request, Response, StatusCode};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use tokio::time::Duration;
+
+use crate::metrics;
+use crate::server::{Handler, Peer, Server, ServerConfig, ServerError};
+
+/// Prometheus, a kubelet and a few curious people.
+const MAX_CONNECTIONS: usize = 64;
+/// Nobody sends large heads here.
+const MAX_HEADER_BYTES: usize = 16 * 1024;
+/// How long a scrape may take once the proxy stops.
+pub(crate) const DRAIN_LIMIT: Duration = Duration::from_secs(1);
+/// The version of Prometheus' text format.
+const METRICS_TYPE: HeaderValue = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
+const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
+
+/// Why a proxy should get no traffic.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum NotReady {
+    /// It has not finished starting.
+    Starting,
+    /// It finishes what it has and takes nothing new.
+    Draining,
+    /// It cannot record what it would forward, so it refuses it.
+    JournalFull,
+    /// It knows no keys and projects.
+    NoSnapshot,
+}
+
+impl NotReady {
+    const ALL: [Self; 4] = [Self::Starting, Self::Draining, Self::JournalFull, Self::NoSnapshot];
+
+    fn bit(self) -> u8 {
+        match self {
+            Self::Starting => 1,
+            Self::Draining => 1 << 1,
+            Self::JournalFull => 1 << 2,
+            Self::NoSnapshot => 1 << 3,
+        }
+    }
+
+    fn text(self) -> &'static str {
+        match self {
+            Self::Starting => "starting",
+            Self::Draining => "draining",
+            Self::JournalFull => "journal_full",
+            Self::NoSnapshot => "no_snapshot",
+        }
+    }
+}
+
+/// Whether the proxy should get traffic: yes, unless there is a reason not to.
+#[derive(Debug)]
+pub(crate) struct Readiness(AtomicU8);
+
+impl Readiness {
+    /// Not ready, because it is starting.
+    pub(crate) fn starting() -> Arc<Self> {
+        Arc::new(Self(AtomicU8::new(NotReady::Starting.bit())))
+    }
+
+    /// There is this reason now.
+    pub(crate) fn raise(&self, reason: NotReady) {
+        self.0.fetch_or(reason.bit(), Ordering::Relaxed);
+    }
+
+    /// The reason is gone.
+    pub(crate) fn clear(&self, reason: NotReady) {
+        self.0.fetch_and(!reason.bit(), Ordering::Relaxed);
+    }
+
+    fn reasons(&self) -> Vec<&'static str> {
+        let raised = self.0.load(Ordering::Relaxed);
+        NotReady::ALL.into_iter().filter(|reason| raised & reason.bit() != 0).map(NotReady::text).collect()
+    }
+}
+
+/// Serves `/health/live`, `/health/ready` and `/metrics` on `address`.
+///
+/// # Errors
+///
+/// When the address cannot be listened on.
+pub(crate) async fn start(address: SocketAddr, readiness: Arc<Readiness>) -> Result<Server, ServerError> {
+    let config = ServerConfig {
+        max_connections: MAX_CONNECTIONS,
+        max_header_bytes: MAX_HEADER_BYTES,
+        ..ServerConfig::new(address)
+    };
+    Server::start(&config, Arc::new(Admin { readiness })).await
+}
+
+struct Admin {
+    readiness: Arc<Readiness>,
+}
+
+impl Handler for Admin {
+    type Body = Full<Bytes>;
+
+    async fn handle(self: &Arc<Self>, request: Request<Incoming>, _peer: Peer) -> Response<Full<Bytes>> {
+        if !matches!(*request.method(), Method::GET | Method::HEAD) {
+            let mut response = answer(StatusCode::METHOD_NOT_ALLOWED, TEXT, "method not allowed\n");
+            response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+            return response;
+        }
+        match request.uri().path() {
+            "/health/live" => answer(StatusCode::OK, TEXT, "live\n"),
+            "/health/ready" => match self.readiness.reasons().as_slice() {
+                [] => answer(StatusCode::OK, TEXT, "ready\n"),
+                reasons => {
+                    let text = format!("not ready: {}\n", reasons.join(", "));
+                    answer(StatusCode::SERVICE_UNAVAILABLE, TEXT, text)
+                }
+            },
+            "/metrics" => answer(StatusCode::OK, METRICS_TYPE, metrics::render()),
+            _ => answer(StatusCode::NOT_FOUND, TEXT, "not found\n"),
+        }
+    }
+}
+
+fn answer(status: StatusCode, content_type: HeaderValue, body: impl Into<Bytes>) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(body.into()));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, content_type);
+    response
+}
