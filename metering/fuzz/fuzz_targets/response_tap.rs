@@ -14,7 +14,8 @@ const ENDPOINTS: &[(&str, &str)] = &[
 ];
 const TYPES: &[Option<&str>] =
     &[Some("application/json"), Some("text/event-stream"), Some("application/x-jsonl"), None];
-const ENCODINGS: &[Option<&str>] = &[None, Some("gzip"), Some("br"), Some("zstd"), Some("deflate"), Some("?")];
+const ENCODINGS: &[Option<&str>] =
+    &[None, Some("gzip"), Some("br"), Some("zstd"), Some("deflate"), Some("?")];
 
 fuzz_target!(|input: (u8, u8, u8, bool, u8, &[u8])| {
     let (endpoint, content_type, encoding, failed, size, body) = input;

@@ -9,8 +9,10 @@ fuzz_target!(|input: (u8, &[u8])| {
     let whole = meter([body]);
     assert_eq!(whole, meter(body.chunks(usize::from(size).max(1))));
     if !body.contains(&b'\r') {
-        let crlf: Vec<u8> =
-            body.iter().flat_map(|&byte| if byte == b'\n' { vec![b'\r', b'\n'] } else { vec![byte] }).collect();
+        let crlf: Vec<u8> = body
+            .iter()
+            .flat_map(|&byte| if byte == b'\n' { vec![b'\r', b'\n'] } else { vec![byte] })
+            .collect();
         assert_eq!(whole, meter([crlf.as_slice()]));
     }
 });

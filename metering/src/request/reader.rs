@@ -280,7 +280,7 @@ impl Visitor for FactsReader {
     }
 
     fn captured(&mut self, node: Node, value: Captured<'_>) {
-        let (None, Node::Value(field)) = (self.fault, node) else { return };
+        let Node::Value(field) = node else { return };
         if value.cut {
             self.fail(ScanFault::TooLong { field: field.name() });
         } else if self.keep(field, value).is_none() {
