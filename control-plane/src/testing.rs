@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
+use mindweave_eventlog::Sequence;
 use mindweave_metering::{
     Bucket, BucketKind, BucketSource, Certainty, DecisionRecord, EVENT_VERSION, Envelope, EventId, EventType,
     NanoUsd, OrgId, Outcome, PicoUsd, ProjectId, ProxyId, UsageEvent,
@@ -128,7 +129,7 @@ pub(crate) fn cost_of(tokens: u64) -> NanoUsd {
 }
 
 /// A journal record of an event.
-pub(crate) fn record(sequence: u64, event: &UsageEvent) -> (u64, Vec<u8>) {
+pub(crate) fn record(sequence: u64, event: &UsageEvent) -> (Sequence, Vec<u8>) {
     let envelope = Envelope {
         id: event.event_id,
         kind: "usage.api_call".into(),
@@ -139,5 +140,5 @@ pub(crate) fn record(sequence: u64, event: &UsageEvent) -> (u64, Vec<u8>) {
         data: event,
         metadata: BTreeMap::new(),
     };
-    (sequence, serde_json::to_vec(&envelope).unwrap())
+    (Sequence::new(sequence), serde_json::to_vec(&envelope).unwrap())
 }

@@ -1,6 +1,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use mindweave_eventlog::Sequence;
 use mindweave_metering::UsageEvent;
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -88,7 +89,7 @@ async fn assert_equal_to(model: &Model, db: &Db) {
 
 async fn run(steps: Vec<Step>) {
     let ledger = Ledger::new().await;
-    let (claim, _) = ledger.ingest.claim("journal").await.unwrap();
+    let (mut claim, _) = ledger.ingest.claim("journal").await.unwrap();
     let (mut now, mut model, mut sequence) = (NOON, Model::default(), 0);
     for step in steps {
         match step {
@@ -102,7 +103,7 @@ async fn run(steps: Vec<Step>) {
                     batch.push(record(sequence, &event));
                     model.events.push(event);
                 }
-                ledger.ingest.apply(&claim, batch, sequence).await.unwrap();
+                ledger.ingest.apply(&mut claim, &batch, Sequence::new(sequence)).await.unwrap();
             }
             Step::Rollup => rollup_run(&ledger.db, at(now)).await.unwrap(),
             Step::Retention => retention_run(&ledger.db, &RETENTION, at(now)).await.unwrap(),
@@ -124,8 +125,8 @@ proptest! {
 #[tokio::test]
 async fn sums_survive_the_end_of_what_they_were_made_from() {
     let ledger = Ledger::new().await;
-    let (claim, _) = ledger.ingest.claim("journal").await.unwrap();
-    ledger.ingest.apply(&claim, vec![record(1, &event(1, NOON, 10))], 1).await.unwrap();
+    let (mut claim, _) = ledger.ingest.claim("journal").await.unwrap();
+    ledger.ingest.apply(&mut claim, &[record(1, &event(1, NOON, 10))], Sequence::new(1)).await.unwrap();
     let later = at(NOON + 20 * DAY);
     rollup_run(&ledger.db, later).await.unwrap();
     retention_run(&ledger.db, &RETENTION, later).await.unwrap();
@@ -142,11 +143,11 @@ async fn sums_survive_the_end_of_what_they_were_made_from() {
 #[tokio::test]
 async fn an_event_older_than_the_minutes_and_hours_kept_still_finds_its_day() {
     let ledger = Ledger::new().await;
-    let (claim, _) = ledger.ingest.claim("journal").await.unwrap();
+    let (mut claim, _) = ledger.ingest.claim("journal").await.unwrap();
     let later = at(NOON + 20 * DAY);
     rollup_run(&ledger.db, later).await.unwrap();
     retention_run(&ledger.db, &RETENTION, later).await.unwrap();
-    ledger.ingest.apply(&claim, vec![record(1, &event(1, NOON, 10))], 1).await.unwrap();
+    ledger.ingest.apply(&mut claim, &[record(1, &event(1, NOON, 10))], Sequence::new(1)).await.unwrap();
     let days = ask(&ledger.db, Level::Day, Level::Day.floor(NOON)).await.unwrap();
     assert_eq!(days[0].totals.input_tokens, 10);
     assert_eq!(ledger.number("SELECT count(*) FROM usage_minute").await, 0);
@@ -160,8 +161,8 @@ async fn an_event_older_than_the_minutes_and_hours_kept_still_finds_its_day() {
 #[tokio::test]
 async fn retention_drops_nothing_that_is_not_summed_yet() {
     let ledger = Ledger::new().await;
-    let (claim, _) = ledger.ingest.claim("journal").await.unwrap();
-    ledger.ingest.apply(&claim, vec![record(1, &event(1, NOON, 10))], 1).await.unwrap();
+    let (mut claim, _) = ledger.ingest.claim("journal").await.unwrap();
+    ledger.ingest.apply(&mut claim, &[record(1, &event(1, NOON, 10))], Sequence::new(1)).await.unwrap();
     retention_run(&ledger.db, &RETENTION, at(NOON + 300 * DAY)).await.unwrap();
     assert_eq!(ledger.number("SELECT count(*) FROM usage_minute").await, 1);
     rollup_run(&ledger.db, at(NOON + 300 * DAY)).await.unwrap();

@@ -3,11 +3,13 @@
 use std::time::Duration;
 
 use axum::extract::{DefaultBodyLimit, Request};
-use axum::http::Uri;
+use axum::http::header::CONNECTION;
+use axum::http::{HeaderValue, Uri};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
+use http_body::Body;
 use serde::Serialize;
 
 use super::auth::{self, AdminToken, HEALTH_PATH};
@@ -34,6 +36,7 @@ pub(crate) fn build(app: App, token: AdminToken) -> Router {
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
         .layer(middleware::from_fn_with_state(token, auth::require))
         .layer(middleware::from_fn(deadline))
+        .layer(middleware::from_fn(close_after_refused_body))
         .with_state(app)
 }
 
@@ -63,4 +66,15 @@ async fn deadline(request: Request, next: Next) -> Response {
         Ok(response) => response,
         Err(_) => Problem::new(Code::Timeout, "the request took too long; try again").into_response(),
     }
+}
+
+/// Says that the connection ends where a refusal may have left the request's body unread: it does end then, and a client
+/// that was not told would send its next request into nothing.
+async fn close_after_refused_body(request: Request, next: Next) -> Response {
+    let has_body = !request.body().is_end_stream();
+    let mut response = next.run(request).await;
+    if has_body && (response.status().is_client_error() || response.status().is_server_error()) {
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    response
 }

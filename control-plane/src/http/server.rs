@@ -37,7 +37,7 @@ pub(crate) async fn serve(listener: TcpListener, router: Router, mut stop: Stop)
         };
         match next {
             Ok((stream, place)) => {
-                drop(connections.spawn(connection(stream, router.clone(), stop.clone(), place)))
+                connections.spawn(connection(stream, router.clone(), stop.clone(), place));
             }
             Err(error) => {
                 tracing::warn!(%error, "connection not accepted");

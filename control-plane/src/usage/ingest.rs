@@ -1,19 +1,24 @@
 //! Events into the ledger, exactly once.
 //!
 //! One transaction moves the source's offset, stores the events that are new, and adds those to their sums. Whatever is
-//! delivered again - a batch whose acknowledgement was lost, a part of one, an event by another way - finds the offset
-//! moved or the event id known and changes nothing. A consumer that was replaced finds its epoch gone and writes nothing.
+//! delivered again - a batch whose acknowledgement was lost, a part of one, an event by another way - is known by its event
+//! id and changes nothing. A consumer that was replaced finds its epoch gone and writes nothing.
+//!
+//! The offset tells a consumer where to go on; it does not decide what is new. A journal that was put back from a copy
+//! gives sequences out again, below the offset, for events that nobody has seen. Only what went through the same claim
+//! is skipped by sequence, because a claim sees one journal in order.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
+use mindweave_eventlog::Sequence;
 use sqlx::SqliteConnection;
 
 use super::batch_items;
 use super::decode::{self, Decoded, Undecodable};
 use super::dims::{Dim, DimCache, dim_ensure};
 use super::live::LiveEvents;
-use super::offsets::{self, Offset};
+use super::offsets;
 use super::store::{self, Sum};
 use super::totals::Totals;
 use crate::clock;
@@ -29,6 +34,14 @@ const MAX_EVENTS_PER_TRANSACTION: usize = 1_000;
 pub(crate) struct Claim {
     source: Arc<str>,
     epoch: i64,
+    /// What was booked under this claim.
+    through: Option<u64>,
+}
+
+impl Claim {
+    fn has(&self, sequence: u64) -> bool {
+        self.through.is_some_and(|through| sequence <= through)
+    }
 }
 
 /// Why a batch was not booked. What came before the failure may have been; delivering the batch again is right.
@@ -71,7 +84,7 @@ impl Ingest {
         let offset = offsets::offset_claim(&mut tx, source, clock::now()).await?;
         tx.commit().await.doing("committing a claim")?;
         let position = offset.position.and_then(|position| u64::try_from(position).ok());
-        Ok((Claim { source: source.into(), epoch: offset.epoch }, position))
+        Ok((Claim { source: source.into(), epoch: offset.epoch, through: None }, position))
     }
 
     /// Books records, which are in ascending order, and moves the source's offset to `last`. Returns how many were new.
@@ -82,32 +95,37 @@ impl Ingest {
     /// See [`IngestError`].
     pub(crate) async fn apply(
         &self,
-        claim: &Claim,
-        records: Vec<(u64, Vec<u8>)>,
-        last: u64,
+        claim: &mut Claim,
+        records: &[(Sequence, Vec<u8>)],
+        last: Sequence,
     ) -> Result<usize, IngestError> {
         let mut new = 0_usize;
-        let mut records = records.into_iter().peekable();
-        loop {
-            let part: Vec<_> = records.by_ref().take(MAX_EVENTS_PER_TRANSACTION).collect();
-            let is_last = records.peek().is_none();
-            let through = if is_last { last } else { part.last().map_or(last, |(sequence, _)| *sequence) };
-            let (decoded, undecodable) = decode_all(part).await?;
-            let through = undecodable.as_ref().map_or(Some(through), |_| decoded.last().map(|d| d.sequence));
-            if let Some(through) = through {
-                new = new.saturating_add(self.book(claim, decoded, through).await?);
+        let mut parts = records.chunks(MAX_EVENTS_PER_TRANSACTION).peekable();
+        while let Some(part) = parts.next() {
+            let end =
+                if parts.peek().is_none() { Some(last) } else { part.last().map(|(sequence, _)| *sequence) };
+            let (decoded, undecodable) = decode_all(part.to_vec()).await?;
+            let end = if undecodable.is_none() {
+                end.map(Sequence::get)
+            } else {
+                decoded.last().map(|row| row.sequence)
+            };
+            if let Some(end) = end {
+                new = new.saturating_add(self.book(claim, decoded, end).await?);
             }
-            match undecodable {
-                Some(undecodable) => return Err(undecodable.into()),
-                None if is_last => return Ok(new),
-                None => {}
+            if let Some(undecodable) = undecodable {
+                return Err(undecodable.into());
             }
         }
+        Ok(new)
     }
 
-    async fn book(&self, claim: &Claim, events: Vec<Decoded>, through: u64) -> Result<usize, IngestError> {
+    async fn book(&self, claim: &mut Claim, events: Vec<Decoded>, end: u64) -> Result<usize, IngestError> {
+        if claim.has(end) {
+            return Ok(0);
+        }
         let started = tokio::time::Instant::now();
-        let through = i64::try_from(through).map_err(|_| IngestError::Sequence(through))?;
+        let position = i64::try_from(end).map_err(|_| IngestError::Sequence(end))?;
         let fenced = || IngestError::Fenced(Arc::clone(&claim.source));
         let delivered = events.len();
         let mut tx = self.db.begin_write().await?;
@@ -115,20 +133,17 @@ impl Ingest {
         if offset.epoch != claim.epoch {
             return Err(fenced());
         }
-        if offset.position.is_some_and(|position| position >= through) {
-            metrics::events_ingested(0, delivered);
-            return Ok(0);
-        }
-        let mut events = only_new(&mut tx, events, offset).await?;
+        let mut events = only_new(&mut tx, events, claim).await?;
         for decoded in &mut events {
             book_batch(&mut tx, decoded).await?;
         }
         store::events_insert(&mut tx, &events).await?;
         let numbered = self.add_to_sums(&mut tx, &events).await?;
-        if !offsets::offset_move(&mut tx, &claim.source, offset, through, clock::now()).await? {
+        if !offsets::offset_move(&mut tx, &claim.source, offset, position, clock::now()).await? {
             return Err(fenced());
         }
         tx.commit().await.doing("committing events")?;
+        claim.through = Some(end);
         self.dims.remember(numbered);
         metrics::events_ingested(events.len(), delivered.saturating_sub(events.len()));
         metrics::ingest_transaction(started.elapsed());
@@ -183,12 +198,12 @@ fn sums_of(level: Level, state: &State, minutes: &[Sum]) -> Vec<Sum> {
 
 /// Decodes records until the first that cannot be. Away from the async threads, which serve traffic.
 async fn decode_all(
-    records: Vec<(u64, Vec<u8>)>,
+    records: Vec<(Sequence, Vec<u8>)>,
 ) -> Result<(Vec<Decoded>, Option<Undecodable>), IngestError> {
     let decoding = tokio::task::spawn_blocking(move || {
         let mut decoded = Vec::with_capacity(records.len());
         for (sequence, payload) in &records {
-            match decode::decode(*sequence, payload) {
+            match decode::decode(sequence.get(), payload) {
                 Ok(event) => decoded.push(event),
                 Err(undecodable) => return (decoded, Some(undecodable)),
             }
@@ -198,14 +213,13 @@ async fn decode_all(
     decoding.await.map_err(|_| IngestError::Stopped)
 }
 
-/// Leaves out what the offset says is booked, what the ledger knows by its id, and repetitions inside the batch.
+/// Leaves out what this claim has booked, what the ledger knows by its id, and repetitions inside the batch.
 async fn only_new(
     tx: &mut SqliteConnection,
     mut events: Vec<Decoded>,
-    offset: Offset,
+    claim: &Claim,
 ) -> Result<Vec<Decoded>, StoreError> {
-    let position = offset.position.and_then(|position| u64::try_from(position).ok());
-    events.retain(|decoded| position.is_none_or(|position| decoded.sequence > position));
+    events.retain(|decoded| !claim.has(decoded.sequence));
     let existing = store::events_existing(tx, &events).await?;
     let mut seen = HashSet::with_capacity(events.len());
     events.retain(|decoded| {

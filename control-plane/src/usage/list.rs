@@ -6,6 +6,11 @@ use sqlx::{FromRow, QueryBuilder, Sqlite};
 
 use crate::db::{Db, Doing, StoreError};
 
+/// Rows read in one step of a page.
+const ROWS_PER_STEP: usize = 64;
+/// A page ends with the step in which it reaches this size.
+const MAX_PAGE_BYTES: usize = 8 * 1024 * 1024;
+
 /// Which way a list runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Order {
@@ -52,14 +57,54 @@ struct EventRow {
     event: String,
 }
 
+/// A page of a list.
+#[derive(Debug)]
+pub(crate) struct EventPage {
+    pub(crate) events: Vec<ListedEvent>,
+    /// Whether there may be further events.
+    pub(crate) more: bool,
+}
+
 /// The events that match, by time and, where that is equal, by arrival: a total order, so that pages neither overlap nor
 /// leave a gap, whatever lands between two of them.
-pub(crate) async fn event_list(
-    db: &Db,
-    filter: &EventFilter,
-    limit: u64,
-) -> Result<Vec<ListedEvent>, StoreError> {
-    let mut sql = QueryBuilder::<Sqlite>::new("SELECT landed, ended_at, event FROM usage_events WHERE true");
+///
+/// A page ends at `limit` events or when it has grown large, whichever comes first: the event of a batch's results can be
+/// a thousand times the size of a usual one.
+pub(crate) async fn event_list(db: &Db, filter: &EventFilter, limit: u64) -> Result<EventPage, StoreError> {
+    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+    let mut tx = db.begin_read().await?;
+    let mut step = filter.clone();
+    let (mut events, mut bytes) = (Vec::new(), 0_usize);
+    loop {
+        let wanted = limit.saturating_sub(events.len()).saturating_add(1).min(ROWS_PER_STEP);
+        let mut sql = build(&step, wanted);
+        let rows: Vec<EventRow> = sql.build_query_as().fetch_all(&mut *tx).await.doing("listing events")?;
+        let exhausted = rows.len() < wanted;
+        for row in rows {
+            bytes = bytes.saturating_add(row.event.len());
+            events.push(row.listed()?);
+        }
+        if events.len() > limit {
+            events.truncate(limit);
+            return Ok(EventPage { events, more: true });
+        }
+        if exhausted || bytes >= MAX_PAGE_BYTES {
+            return Ok(EventPage { events, more: !exhausted });
+        }
+        step.after = events.last().map(|listed| listed.place);
+    }
+}
+
+impl EventRow {
+    fn listed(self) -> Result<ListedEvent, StoreError> {
+        let event =
+            RawValue::from_string(self.event).map_err(|_| StoreError::Corrupt { what: "an event" })?;
+        Ok(ListedEvent { place: Place { ended_at: self.ended_at, landed: self.landed }, event })
+    }
+}
+
+fn build(filter: &EventFilter, limit: usize) -> QueryBuilder<Sqlite> {
+    let mut sql = QueryBuilder::new("SELECT landed, ended_at, event FROM usage_events WHERE true");
     let texts = [
         (" AND project_id = ", &filter.project_id),
         (" AND key_id = ", &filter.key_id),
@@ -94,10 +139,85 @@ pub(crate) async fn event_list(
     }
     sql.push(format!(" ORDER BY ended_at {direction}, landed {direction} LIMIT "));
     sql.push_bind(i64::try_from(limit).unwrap_or(i64::MAX));
-    let rows: Vec<EventRow> = sql.build_query_as().fetch_all(db.readers()).await.doing("listing events")?;
-    let listed = |row: EventRow| {
-        let event = RawValue::from_string(row.event).map_err(|_| StoreError::Corrupt { what: "an event" })?;
-        Ok(ListedEvent { place: Place { ended_at: row.ended_at, landed: row.landed }, event })
-    };
-    rows.into_iter().map(listed).collect()
+    sql
+}
+
+#[cfg(test)]
+mod tests {
+    use mindweave_eventlog::Sequence;
+    use sqlx::{AssertSqlSafe, Row};
+
+    use super::*;
+    use crate::testing::{Ledger, NOON, event, record};
+
+    fn everything() -> EventFilter {
+        EventFilter {
+            project_id: None,
+            key_id: None,
+            user_id: None,
+            model: None,
+            outcome: None,
+            request_id: None,
+            event_id: None,
+            from: None,
+            to: None,
+            order: Order::NewestFirst,
+            after: None,
+        }
+    }
+
+    async fn plan(db: &Db, filter: &EventFilter) -> String {
+        let sql = format!("EXPLAIN QUERY PLAN {}", build(filter, 10).sql().as_str());
+        let rows = sqlx::query(AssertSqlSafe(sql)).fetch_all(db.readers()).await.unwrap();
+        rows.iter().map(|row| row.get::<String, _>("detail")).collect::<Vec<_>>().join("; ")
+    }
+
+    #[tokio::test]
+    async fn lists_walk_an_index_in_order_instead_of_sorting() {
+        let ledger = Ledger::new().await;
+        let after = Some(Place { ended_at: NOON, landed: 1 });
+        let by_project = EventFilter { project_id: Some("prj_1".into()), after, ..everything() };
+        let cases = [
+            (EventFilter { after, ..everything() }, "usage_events_by_time"),
+            (EventFilter { order: Order::OldestFirst, ..everything() }, "usage_events_by_time"),
+            (
+                EventFilter { from: Some(crate::testing::at(NOON)), ..by_project.clone() },
+                "usage_events_by_project",
+            ),
+            (by_project, "usage_events_by_project"),
+        ];
+        for (filter, index) in cases {
+            let plan = plan(&ledger.db, &filter).await;
+            assert!(plan.contains(index) && !plan.contains("TEMP B-TREE"), "{filter:?}: {plan}");
+        }
+        let one = EventFilter { request_id: Some("req_1".into()), ..everything() };
+        assert!(plan(&ledger.db, &one).await.contains("usage_events_by_request"));
+        let one = EventFilter { event_id: Some([0; 16]), ..everything() };
+        assert!(plan(&ledger.db, &one).await.contains("(event_id=?)"));
+    }
+
+    #[tokio::test]
+    async fn a_page_of_large_events_ends_early_and_says_that_there_is_more() {
+        let ledger = Ledger::new().await;
+        let (mut claim, _) = ledger.ingest.claim("journal").await.unwrap();
+        let count = 3 * u64::try_from(ROWS_PER_STEP).unwrap();
+        let mut records = Vec::new();
+        for number in 1..=count {
+            let mut event = event(number, NOON, 1);
+            event.metadata.insert("label".into(), "x".repeat(MAX_PAGE_BYTES / ROWS_PER_STEP).into());
+            records.push(record(number, &event));
+        }
+        ledger.ingest.apply(&mut claim, &records, Sequence::new(count)).await.unwrap();
+        let (mut filter, mut pages, mut seen) = (everything(), 0, 0);
+        loop {
+            let page = event_list(&ledger.db, &filter, 1_000).await.unwrap();
+            (pages, seen) = (pages + 1, seen + page.events.len());
+            filter.after = page.events.last().map(|listed| listed.place);
+            if !page.more {
+                break;
+            }
+        }
+        assert_eq!(seen, 3 * ROWS_PER_STEP);
+        assert!(pages >= 3, "{pages} pages");
+    }
 }

@@ -43,12 +43,11 @@ async fn event_page(
     query.finish()?;
     let list = list_name(filter.order);
     filter.after = cursor.map(|text| read_place(list, &text)).transpose()?;
-    let events = event_list(&app.db, &filter, limit.saturating_add(1)).await?;
-    let page = Page::of(events, limit, |event| {
-        cursor::write(list, &format!("{}:{}", event.place.ended_at, event.place.landed))
-    });
-    let data = page.data.into_iter().map(|listed| listed.event).collect();
-    Ok(Json(Page { data, next_cursor: page.next_cursor }))
+    let page = event_list(&app.db, &filter, limit).await?;
+    let last = page.events.last().filter(|_| page.more).map(|listed| listed.place);
+    let next_cursor = last.map(|place| cursor::write(list, &format!("{}:{}", place.ended_at, place.landed)));
+    let data = page.events.into_iter().map(|listed| listed.event).collect();
+    Ok(Json(Page { data, next_cursor }))
 }
 
 fn read_filter(query: &mut Parameters) -> EventFilter {

@@ -10,11 +10,11 @@ use crate::testing::{HOUR, MINUTE, NOON, SECOND, event, record};
 /// Books events as a proxy's journal would deliver them.
 async fn deliver(server: &Server, source: &str, events: &[UsageEvent]) {
     let ingest = &server.control_plane.ingest;
-    let (claim, position) = ingest.claim(source).await.unwrap();
+    let (mut claim, position) = ingest.claim(source).await.unwrap();
     let first = position.unwrap_or(0) + 1;
     let records: Vec<_> = (first..).zip(events).map(|(sequence, event)| record(sequence, event)).collect();
     let last = records.last().unwrap().0;
-    ingest.apply(&claim, records, last).await.unwrap();
+    ingest.apply(&mut claim, &records, last).await.unwrap();
 }
 
 fn numbers(events: &[Value]) -> Vec<u64> {

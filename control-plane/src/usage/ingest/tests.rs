@@ -7,64 +7,68 @@ use crate::testing::{HOUR, Ledger, MINUTE, NOON, at, bucket, cost_of, event, rec
 
 const SOURCE: &str = "journal-1";
 
+/// Raw events, requests and tokens, all of one moment.
 async fn totals(ledger: &Ledger) -> (i64, i64, i64) {
-    (
-        ledger.number("SELECT count(*) FROM usage_events").await,
-        ledger.number("SELECT CAST(coalesce(sum(requests), 0) AS BIGINT) FROM usage_minute").await,
-        ledger.number("SELECT CAST(coalesce(sum(input_tokens), 0) AS BIGINT) FROM usage_minute").await,
+    sqlx::query_as(
+        "SELECT (SELECT count(*) FROM usage_events), CAST(coalesce(sum(requests), 0) AS BIGINT),
+                CAST(coalesce(sum(input_tokens), 0) AS BIGINT) FROM usage_minute",
     )
+    .fetch_one(ledger.db.readers())
+    .await
+    .unwrap()
 }
 
-fn records(numbers: std::ops::Range<u64>) -> Vec<(u64, Vec<u8>)> {
+fn records(numbers: std::ops::Range<u64>) -> Vec<(Sequence, Vec<u8>)> {
     numbers.map(|number| record(number, &event(number, NOON, 10))).collect()
 }
 
 #[tokio::test]
 async fn a_batch_delivered_twice_is_booked_once() {
     let ledger = Ledger::new().await;
-    let (claim, position) = ledger.ingest.claim(SOURCE).await.unwrap();
+    let (mut claim, position) = ledger.ingest.claim(SOURCE).await.unwrap();
     assert_eq!(position, None);
-    assert_eq!(ledger.ingest.apply(&claim, records(1..6), 5).await.unwrap(), 5);
-    assert_eq!(ledger.ingest.apply(&claim, records(1..6), 5).await.unwrap(), 0);
+    assert_eq!(ledger.ingest.apply(&mut claim, &records(1..6), Sequence::new(5)).await.unwrap(), 5);
+    assert_eq!(ledger.ingest.apply(&mut claim, &records(1..6), Sequence::new(5)).await.unwrap(), 0);
     assert_eq!(totals(&ledger).await, (5, 5, 50));
 }
 
 #[tokio::test]
 async fn of_overlapping_batches_only_the_new_part_is_booked() {
     let ledger = Ledger::new().await;
-    let (claim, _) = ledger.ingest.claim(SOURCE).await.unwrap();
-    ledger.ingest.apply(&claim, records(1..6), 5).await.unwrap();
-    assert_eq!(ledger.ingest.apply(&claim, records(3..9), 8).await.unwrap(), 3);
+    let (mut claim, _) = ledger.ingest.claim(SOURCE).await.unwrap();
+    ledger.ingest.apply(&mut claim, &records(1..6), Sequence::new(5)).await.unwrap();
+    assert_eq!(ledger.ingest.apply(&mut claim, &records(3..9), Sequence::new(8)).await.unwrap(), 3);
     assert_eq!(totals(&ledger).await, (8, 8, 80));
 }
 
 #[tokio::test]
 async fn an_event_that_is_twice_in_a_batch_is_booked_once() {
     let ledger = Ledger::new().await;
-    let (claim, _) = ledger.ingest.claim(SOURCE).await.unwrap();
+    let (mut claim, _) = ledger.ingest.claim(SOURCE).await.unwrap();
     let twice = vec![record(1, &event(7, NOON, 10)), record(2, &event(7, NOON, 10))];
-    assert_eq!(ledger.ingest.apply(&claim, twice, 2).await.unwrap(), 1);
+    assert_eq!(ledger.ingest.apply(&mut claim, &twice, Sequence::new(2)).await.unwrap(), 1);
     assert_eq!(totals(&ledger).await, (1, 1, 10));
 }
 
 #[tokio::test]
 async fn an_event_that_comes_by_two_sources_is_booked_once() {
     let ledger = Ledger::new().await;
-    let (first, _) = ledger.ingest.claim(SOURCE).await.unwrap();
-    let (second, _) = ledger.ingest.claim("journal-2").await.unwrap();
-    ledger.ingest.apply(&first, records(1..4), 3).await.unwrap();
-    assert_eq!(ledger.ingest.apply(&second, records(2..6), 5).await.unwrap(), 2);
+    let (mut first, _) = ledger.ingest.claim(SOURCE).await.unwrap();
+    let (mut second, _) = ledger.ingest.claim("journal-2").await.unwrap();
+    ledger.ingest.apply(&mut first, &records(1..4), Sequence::new(3)).await.unwrap();
+    assert_eq!(ledger.ingest.apply(&mut second, &records(2..6), Sequence::new(5)).await.unwrap(), 2);
     assert_eq!(totals(&ledger).await, (5, 5, 50));
 }
 
 #[tokio::test]
 async fn two_sources_deliver_at_once_and_nothing_is_lost() {
     let ledger = Ledger::new().await;
-    let (first, _) = ledger.ingest.claim(SOURCE).await.unwrap();
-    let (second, _) = ledger.ingest.claim("journal-2").await.unwrap();
+    let (mut first, _) = ledger.ingest.claim(SOURCE).await.unwrap();
+    let (mut second, _) = ledger.ingest.claim("journal-2").await.unwrap();
+    let (of_first, of_second) = (records(1..2_501), records(10_001..12_501));
     let (a, b) = tokio::join!(
-        ledger.ingest.apply(&first, records(1..2_501), 2_500),
-        ledger.ingest.apply(&second, records(10_001..12_501), 12_500),
+        ledger.ingest.apply(&mut first, &of_first, Sequence::new(2_500)),
+        ledger.ingest.apply(&mut second, &of_second, Sequence::new(12_500)),
     );
     assert_eq!((a.unwrap(), b.unwrap()), (2_500, 2_500));
     assert_eq!(totals(&ledger).await, (5_000, 5_000, 50_000));
@@ -73,35 +77,50 @@ async fn two_sources_deliver_at_once_and_nothing_is_lost() {
 #[tokio::test]
 async fn a_restarted_consumer_goes_on_where_the_ledger_is() {
     let ledger = Ledger::new().await;
-    let (claim, _) = ledger.ingest.claim(SOURCE).await.unwrap();
-    ledger.ingest.apply(&claim, records(1..6), 9).await.unwrap();
+    let (mut claim, _) = ledger.ingest.claim(SOURCE).await.unwrap();
+    ledger.ingest.apply(&mut claim, &records(1..6), Sequence::new(9)).await.unwrap();
     let restarted = ledger.another_consumer();
-    let (claim, position) = restarted.claim(SOURCE).await.unwrap();
+    let (mut claim, position) = restarted.claim(SOURCE).await.unwrap();
     assert_eq!(position, Some(9));
-    assert_eq!(restarted.apply(&claim, records(10..12), 11).await.unwrap(), 2);
+    assert_eq!(restarted.apply(&mut claim, &records(10..12), Sequence::new(11)).await.unwrap(), 2);
     assert_eq!(totals(&ledger).await, (7, 7, 70));
+}
+
+#[tokio::test]
+async fn a_journal_that_was_put_back_from_a_copy_loses_and_repeats_nothing() {
+    let ledger = Ledger::new().await;
+    let (mut claim, _) = ledger.ingest.claim(SOURCE).await.unwrap();
+    ledger.ingest.apply(&mut claim, &records(1..10), Sequence::new(9)).await.unwrap();
+    // The copy ends with record 3; the journal then gives out 4 and 5 again, to other events.
+    let (mut claim, _) = ledger.ingest.claim(SOURCE).await.unwrap();
+    let mut batch = records(1..4);
+    batch.extend([record(4, &event(104, NOON, 10)), record(5, &event(105, NOON, 10))]);
+    assert_eq!(ledger.ingest.apply(&mut claim, &batch, Sequence::new(5)).await.unwrap(), 2);
+    assert_eq!(totals(&ledger).await, (11, 11, 110));
+    assert_eq!(ledger.ingest.claim(SOURCE).await.unwrap().1, Some(5));
 }
 
 #[tokio::test]
 async fn a_consumer_that_was_replaced_writes_nothing() {
     let ledger = Ledger::new().await;
-    let (stale, _) = ledger.ingest.claim(SOURCE).await.unwrap();
+    let (mut stale, _) = ledger.ingest.claim(SOURCE).await.unwrap();
     let replacement = ledger.another_consumer();
-    let (fresh, _) = replacement.claim(SOURCE).await.unwrap();
-    let error = ledger.ingest.apply(&stale, records(1..6), 5).await.unwrap_err();
+    let (mut fresh, _) = replacement.claim(SOURCE).await.unwrap();
+    let error = ledger.ingest.apply(&mut stale, &records(1..6), Sequence::new(5)).await.unwrap_err();
     assert!(matches!(error, IngestError::Fenced(_)), "{error}");
     assert_eq!(totals(&ledger).await, (0, 0, 0));
-    assert_eq!(replacement.apply(&fresh, records(1..6), 5).await.unwrap(), 5);
+    assert_eq!(replacement.apply(&mut fresh, &records(1..6), Sequence::new(5)).await.unwrap(), 5);
 }
 
 #[tokio::test]
 async fn a_delivery_that_is_dropped_half_way_leaves_nothing_and_can_be_repeated() {
     let ledger = Ledger::new().await;
-    let (claim, _) = ledger.ingest.claim(SOURCE).await.unwrap();
+    let (mut claim, _) = ledger.ingest.claim(SOURCE).await.unwrap();
     // Poll it a growing number of times, then drop it: each drop is a crash at another step.
+    let batch = records(1..6);
     let mut finished = false;
     for polls in 1..400 {
-        let delivery = ledger.ingest.apply(&claim, records(1..6), 5);
+        let delivery = ledger.ingest.apply(&mut claim, &batch, Sequence::new(5));
         if poll_times(delivery, polls).await {
             finished = true;
             break;
@@ -134,34 +153,34 @@ async fn poll_times<T>(future: impl Future<Output = T>, times: usize) -> bool {
 #[tokio::test]
 async fn a_record_that_is_no_event_is_named_and_what_precedes_it_is_booked() {
     let ledger = Ledger::new().await;
-    let (claim, _) = ledger.ingest.claim(SOURCE).await.unwrap();
+    let (mut claim, _) = ledger.ingest.claim(SOURCE).await.unwrap();
     let mut batch = records(1..6);
     batch[2].1 = br#"{"id":"secret text"}"#.to_vec();
-    let error = ledger.ingest.apply(&claim, batch.clone(), 5).await.unwrap_err();
+    let error = ledger.ingest.apply(&mut claim, &batch.clone(), Sequence::new(5)).await.unwrap_err();
     let IngestError::Undecodable(undecodable) = error else { panic!("{error}") };
     assert_eq!(undecodable.sequence, 3);
     assert!(!undecodable.to_string().contains("secret"), "{undecodable}");
     assert_eq!(totals(&ledger).await, (2, 2, 20));
     batch.remove(2); // set aside by the shipper, which delivers the rest again
-    ledger.ingest.apply(&claim, batch, 5).await.unwrap();
+    ledger.ingest.apply(&mut claim, &batch, Sequence::new(5)).await.unwrap();
     assert_eq!(totals(&ledger).await, (4, 4, 40));
 }
 
 #[tokio::test]
 async fn events_of_unknown_versions_and_impossible_figures_are_refused() {
     let ledger = Ledger::new().await;
-    let (claim, _) = ledger.ingest.claim(SOURCE).await.unwrap();
+    let (mut claim, _) = ledger.ingest.claim(SOURCE).await.unwrap();
     let mut envelope: Value = serde_json::from_slice(&record(1, &event(1, NOON, 10)).1).unwrap();
     envelope["version"] = "2.0".into();
-    let of_the_future = vec![(1, serde_json::to_vec(&envelope).unwrap())];
+    let of_the_future = [(Sequence::new(1), serde_json::to_vec(&envelope).unwrap())];
     assert!(matches!(
-        ledger.ingest.apply(&claim, of_the_future, 1).await,
+        ledger.ingest.apply(&mut claim, &of_the_future, Sequence::new(1)).await,
         Err(IngestError::Undecodable(Undecodable { sequence: 1, .. }))
     ));
     let mut greedy = event(1, NOON, 10);
     greedy.output_tokens = u64::MAX;
     assert!(matches!(
-        ledger.ingest.apply(&claim, vec![record(2, &greedy)], 2).await,
+        ledger.ingest.apply(&mut claim, &[record(2, &greedy)], Sequence::new(2)).await,
         Err(IngestError::Undecodable(Undecodable { sequence: 2, .. }))
     ));
 }
@@ -169,13 +188,13 @@ async fn events_of_unknown_versions_and_impossible_figures_are_refused() {
 #[tokio::test]
 async fn an_unknown_cost_is_counted_and_never_a_silent_zero() {
     let ledger = Ledger::new().await;
-    let (claim, _) = ledger.ingest.claim(SOURCE).await.unwrap();
+    let (mut claim, _) = ledger.ingest.claim(SOURCE).await.unwrap();
     let mut unknown = event(1, NOON, 10);
     (unknown.cost_nano_usd, unknown.cost_usd) = (None, None);
     let mut failed = event(2, NOON, 0);
     failed.status = 529;
     let batch = vec![record(1, &unknown), record(2, &failed)];
-    ledger.ingest.apply(&claim, batch, 2).await.unwrap();
+    ledger.ingest.apply(&mut claim, &batch, Sequence::new(2)).await.unwrap();
     assert_eq!(ledger.number("SELECT unknown_cost_events FROM usage_minute").await, 1);
     assert_eq!(ledger.number("SELECT errors FROM usage_minute").await, 1);
     assert_eq!(ledger.number("SELECT cost_nano_usd FROM usage_minute").await, 0);
@@ -210,12 +229,16 @@ async fn stored(ledger: &Ledger, request_id: &'static str) -> Value {
 #[tokio::test]
 async fn a_batch_item_is_booked_once_however_often_its_results_are_downloaded() {
     let ledger = Ledger::new().await;
-    let (claim, _) = ledger.ingest.claim(SOURCE).await.unwrap();
+    let (mut claim, _) = ledger.ingest.claim(SOURCE).await.unwrap();
     let first = download(1, vec![item("a", 10), item("b", 20)]);
     let second = download(2, vec![item("a", 10), item("b", 20), item("c", 30), item("c", 30)]);
     let third = download(3, vec![item("c", 30), item("b", 20), item("a", 10)]);
-    ledger.ingest.apply(&claim, vec![record(1, &first), record(2, &second)], 2).await.unwrap();
-    ledger.ingest.apply(&claim, vec![record(3, &third)], 3).await.unwrap();
+    ledger
+        .ingest
+        .apply(&mut claim, &[record(1, &first), record(2, &second)], Sequence::new(2))
+        .await
+        .unwrap();
+    ledger.ingest.apply(&mut claim, &[record(3, &third)], Sequence::new(3)).await.unwrap();
     assert_eq!(totals(&ledger).await, (3, 3, 60));
     let cost = "SELECT CAST(sum(cost_nano_usd) AS BIGINT) FROM usage_minute";
     assert_eq!(ledger.number(cost).await, cost_of(60).0);
@@ -231,7 +254,7 @@ async fn a_batch_item_is_booked_once_however_often_its_results_are_downloaded() 
 #[tokio::test]
 async fn a_download_whose_unpriced_items_were_booked_before_has_a_known_cost() {
     let ledger = Ledger::new().await;
-    let (claim, _) = ledger.ingest.claim(SOURCE).await.unwrap();
+    let (mut claim, _) = ledger.ingest.claim(SOURCE).await.unwrap();
     let mut unpriced = item("a", 10);
     (unpriced.buckets[0].unit_price_pico_usd, unpriced.buckets[0].amount_pico_usd) = (None, None);
     let mut first = download(1, vec![unpriced.clone()]);
@@ -242,7 +265,11 @@ async fn a_download_whose_unpriced_items_were_booked_before_has_a_known_cost() {
         (event.cost_nano_usd, event.cost_usd) = (None, None);
         event.certainty = mindweave_metering::Certainty::Unknown;
     }
-    ledger.ingest.apply(&claim, vec![record(1, &first), record(2, &second)], 2).await.unwrap();
+    ledger
+        .ingest
+        .apply(&mut claim, &[record(1, &first), record(2, &second)], Sequence::new(2))
+        .await
+        .unwrap();
     assert_eq!(stored(&ledger, "req_1").await["certainty"], "unknown");
     let second = stored(&ledger, "req_2").await;
     assert_eq!(second["cost_nano_usd"], cost_of(20).0);
@@ -252,18 +279,22 @@ async fn a_download_whose_unpriced_items_were_booked_before_has_a_known_cost() {
 #[tokio::test]
 async fn stored_events_carry_the_sequence_of_their_record() {
     let ledger = Ledger::new().await;
-    let (claim, _) = ledger.ingest.claim(SOURCE).await.unwrap();
-    ledger.ingest.apply(&claim, vec![record(42, &event(1, NOON, 10))], 50).await.unwrap();
+    let (mut claim, _) = ledger.ingest.claim(SOURCE).await.unwrap();
+    ledger.ingest.apply(&mut claim, &[record(42, &event(1, NOON, 10))], Sequence::new(50)).await.unwrap();
     assert_eq!(stored(&ledger, "req_1").await["sequence"], 42);
 }
 
 #[tokio::test]
 async fn a_late_event_is_added_to_the_closed_hour_and_day() {
     let ledger = Ledger::new().await;
-    let (claim, _) = ledger.ingest.claim(SOURCE).await.unwrap();
-    ledger.ingest.apply(&claim, vec![record(1, &event(1, NOON, 10))], 1).await.unwrap();
+    let (mut claim, _) = ledger.ingest.claim(SOURCE).await.unwrap();
+    ledger.ingest.apply(&mut claim, &[record(1, &event(1, NOON, 10))], Sequence::new(1)).await.unwrap();
     rollup_run(&ledger.db, at(NOON + 26 * HOUR)).await.unwrap();
-    ledger.ingest.apply(&claim, vec![record(2, &event(2, NOON + MINUTE, 5))], 2).await.unwrap();
+    ledger
+        .ingest
+        .apply(&mut claim, &[record(2, &event(2, NOON + MINUTE, 5))], Sequence::new(2))
+        .await
+        .unwrap();
     for table in ["usage_minute", "usage_hour", "usage_day"] {
         let sql = format!("SELECT CAST(sum(input_tokens) AS BIGINT) FROM {table}");
         let sum: i64 =
