@@ -66,8 +66,16 @@ impl AnswerBody {
         body
     }
 
-    /// The HTTP message of an answer.
-    pub(crate) fn response(answer: Answer, line: Line, watch: ExchangeWatch) -> http::Response<Self> {
+    /// The HTTP message of an answer. A HEAD request is answered once its head is made: its body is never polled.
+    pub(crate) fn response(
+        answer: Answer,
+        method: &http::Method,
+        line: Line,
+        mut watch: ExchangeWatch,
+    ) -> http::Response<Self> {
+        if method == http::Method::HEAD {
+            watch.end(Ending::Complete);
+        }
         let mut response = http::Response::new(Self::new(answer.payload, answer.delivery, line, watch));
         *response.status_mut() = answer.status;
         *response.headers_mut() = answer.headers;

@@ -82,7 +82,7 @@ impl Fault {
     }
 
     /// The envelope even where the edge would answer.
-    pub(crate) fn as_json(mut self) -> Self {
+    pub(crate) fn in_envelope(mut self) -> Self {
         self.body = ErrorBody::Json;
         self
     }

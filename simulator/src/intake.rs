@@ -87,7 +87,7 @@ impl RawBody {
                 Fault::invalid(error.to_string()).with_code("request_body_encoding_invalid")
             }
             DecodeError::TooLarge { .. } => {
-                Fault::too_large().as_json().with_code("request_body_too_large_after_decoding")
+                Fault::too_large().in_envelope().with_code("request_body_too_large_after_decoding")
             }
         })
     }

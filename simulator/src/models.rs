@@ -78,8 +78,8 @@ pub(crate) fn served_id(name: &str) -> &str {
     find(name).map_or(name, |model| model.id)
 }
 
-/// The geography that answers of this model report: models before generation 4.6 have none.
-pub(crate) fn default_geo(id: &str) -> &'static str {
+/// Whether a model is older than generation 4.6: it reports no geography, and thinking tokens only if it thought.
+pub(crate) fn is_before_4_6(id: &str) -> bool {
     let older = [
         "claude-2",
         "claude-3",
@@ -89,5 +89,10 @@ pub(crate) fn default_geo(id: &str) -> &'static str {
         "claude-sonnet-4-5",
     ];
     let dated_four = id.starts_with("claude-") && id.contains("-4-2025");
-    if dated_four || older.iter().any(|prefix| id.starts_with(prefix)) { "not_available" } else { "global" }
+    dated_four || older.iter().any(|prefix| id.starts_with(prefix))
+}
+
+/// The geography that answers of this model report.
+pub(crate) fn default_geo(id: &str) -> &'static str {
+    if is_before_4_6(id) { "not_available" } else { "global" }
 }

@@ -37,15 +37,16 @@ pub(crate) async fn handle(
     let line = if parts.version == Version::HTTP_2 { Line::Http2 } else { Line::Http1(switch) };
     if let Some(page) = parts.uri.path().strip_prefix("/_simulator/") {
         let answer = inspect::answer(&state.log, &parts, page);
-        return AnswerBody::response(answer, line, ExchangeWatch::unlogged(&state.log));
+        return AnswerBody::response(answer, &parts.method, line, ExchangeWatch::unlogged(&state.log));
     }
     let watch = state.log.begin(&parts);
+    let method = parts.method.clone();
     let answer = answered(&state, parts, body, &watch).await;
     if !answer.delivery.first_byte_delay.is_zero() {
         // Dropped with the connection when the client does not wait: the watch then tells so.
         tokio::time::sleep(answer.delivery.first_byte_delay).await;
     }
-    AnswerBody::response(answer, line, watch)
+    AnswerBody::response(answer, &method, line, watch)
 }
 
 async fn answered(state: &State, parts: Parts, body: Incoming, watch: &ExchangeWatch) -> Answer {

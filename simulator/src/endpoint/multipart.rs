@@ -99,7 +99,7 @@ impl UploadReader {
     /// Consumes one thing from what is held; `false` when more bytes are needed.
     fn step(&mut self) -> bool {
         match self.place {
-            Place::Preamble | Place::Data => self.to_boundary(),
+            Place::Preamble | Place::Data => self.pass_boundary(),
             Place::Head => self.head(),
             Place::Epilogue => {
                 self.held.clear();
@@ -109,7 +109,7 @@ impl UploadReader {
     }
 
     /// Passes everything before the next boundary on; keeps back what may be the start of one.
-    fn to_boundary(&mut self) -> bool {
+    fn pass_boundary(&mut self) -> bool {
         let found = memchr::memmem::find(&self.held, &self.delimiter);
         let Some(at) = found else {
             let safe = self.held.len().saturating_sub(self.delimiter.len());

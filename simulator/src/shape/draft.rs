@@ -94,6 +94,9 @@ pub(crate) fn draft(inquiry: &Inquiry<'_>, steering: &Steering, dice: &mut Dice)
 
     let mut usage = body.closing.usage(steering.usage);
     usage.server_tool_use = body.usage.server_tools;
+    if body.closing.thinking == 0 && models::is_before_4_6(&served) {
+        usage.output_tokens_details = None;
+    }
     let mut opening_usage = body.opening.usage(steering.usage);
     opening_usage.output_tokens = body.closing.output.min(dice.between(1, 8));
     opening_usage.output_tokens_details = None;
