@@ -9,6 +9,9 @@ use crate::encoding::{DecodeError, Encoding, decode};
 use crate::fault::Fault;
 use crate::request_log::ExchangeWatch;
 
+/// How much of a body beyond its limit is read and dropped before the refusal.
+const MAX_DRAINED_BYTES: usize = 64 << 20;
+
 /// A body that has not been read yet.
 pub(crate) struct Intake<B> {
     body: B,
@@ -34,11 +37,23 @@ impl<B: Body<Data = Bytes> + Unpin> Intake<B> {
             self.digest.update(&data);
             self.read = self.read.saturating_add(u64::try_from(data.len()).unwrap_or(u64::MAX));
             if self.read > self.limit {
+                self.drain().await;
                 return Err(Fault::too_large());
             }
             return Ok(Some(data));
         }
         Ok(None)
+    }
+
+    /// Reads on without keeping anything: a client that is still sending would lose the refusal to a reset.
+    async fn drain(&mut self) {
+        let mut left = MAX_DRAINED_BYTES;
+        while let Some(Ok(frame)) = self.body.frame().await {
+            left = left.saturating_sub(frame.data_ref().map_or(0, Bytes::len));
+            if left == 0 {
+                break;
+            }
+        }
     }
 
     /// Reads to the end and returns the bytes as sent; a body of a single frame is not copied.

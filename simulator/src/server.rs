@@ -25,8 +25,10 @@ use crate::wire::{CutSwitch, Socket, Wire};
 
 /// More connections than any test opens; beyond it new ones are closed at once.
 const MAX_CONNECTIONS: usize = 20_000;
-/// A client has this long to send a request head and to finish a TLS handshake.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(60);
+/// An idle connection is kept this long, as the real edge does: pools of clients and proxies rely on it.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(600);
+/// A client has this long to finish a TLS handshake.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// More headers than the service's clients send, and hyper's default is below what tests of proxies try.
 const MAX_HEADERS: usize = 300;
 /// How long answers under way may take when the simulator is shut down.
@@ -129,7 +131,7 @@ impl Simulator {
         }
     }
 
-    /// Serves until the process ends or [`Self::shutdown`] is called elsewhere.
+    /// Serves for as long as the returned future is polled.
     pub async fn serve(mut self) {
         if let Err(error) = (&mut self.accepting).await {
             tracing::error!(%error, "the simulator's accept loop ended");
@@ -207,7 +209,7 @@ async fn connection(
     let Some(tls) = tls else {
         return serve(socket, state, stopped).await;
     };
-    match tokio::time::timeout(HEAD_TIMEOUT, tls.accept(socket)).await {
+    match tokio::time::timeout(HANDSHAKE_TIMEOUT, tls.accept(socket)).await {
         Ok(Ok(socket)) => serve(socket, state, stopped).await,
         Ok(Err(error)) => tracing::debug!(%error, "TLS handshake failed"),
         Err(_) => tracing::debug!("TLS handshake took too long"),

@@ -157,7 +157,7 @@ fn refused(state: &State, parts: Parts, fault: &Fault) -> Answer {
     let mut exchange = Exchange::new(parts, steering, ApiVersion::June2023, seed);
     let mut answer = exchange.fault(fault);
     if fault.status == StatusCode::PAYLOAD_TOO_LARGE {
-        // The rest of the body is not read, so the connection cannot carry another request.
+        // The rest of the body may not have been read: the connection cannot carry another request.
         answer.headers.insert(http::header::CONNECTION, http::HeaderValue::from_static("close"));
     }
     answer

@@ -47,14 +47,15 @@ impl State {
     }
 
     /// The seed of one answer: fixed by the request's bytes, or different every time.
+    ///
+    /// The steering is left out: an answer says the same however it is encoded, paced or cut.
     pub(crate) fn seed_for(&self, steering: &Steering, parts: &Parts, digest: &[u8; 32]) -> u64 {
         let fixed = match (steering.seed, self.seed) {
             (Some(seed), _) | (None, Seed::Fixed(seed)) => seed,
             (None, Seed::PerRequest) => self.counter.fetch_add(1, Ordering::Relaxed),
         };
         let target = parts.uri.path_and_query().map_or("", http::uri::PathAndQuery::as_str);
-        let steered = parts.headers.get_all(STEERING_HEADER).iter().flat_map(|line| line.as_bytes());
-        let bytes = parts.method.as_str().bytes().chain(target.bytes()).chain(steered.copied());
+        let bytes = parts.method.as_str().bytes().chain(target.bytes());
         // FNV-1a: short inputs, no adversary.
         let mixed = bytes.chain(digest.iter().copied()).fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
             (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)

@@ -148,6 +148,21 @@ async fn requests_are_validated_like_the_real_ones() {
 }
 
 #[tokio::test]
+async fn a_body_over_the_limit_is_refused_by_the_edge_after_it_was_sent() {
+    let simulator = start("").await;
+    let mut body = vec![b' '; (32 << 20) + 1];
+    body[0] = b'{';
+    let reply = send(&simulator, &request("POST", "/v1/messages", &[], &body)).await;
+    assert_eq!((reply.status, reply.header("content-type")), (413, Some("text/html")));
+    assert_eq!(reply.error, None);
+    let mut packer = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    std::io::Write::write_all(&mut packer, &body).unwrap();
+    let headers = [("content-encoding", "gzip")];
+    let reply = send(&simulator, &request("POST", "/v1/messages", &headers, &packer.finish().unwrap())).await;
+    assert_eq!(reply.json()["error"]["details"]["error_code"], "request_body_too_large_after_decoding");
+}
+
+#[tokio::test]
 async fn an_agent_loop_ends_after_one_tool_call() {
     let simulator = start("shape=tools").await;
     let mut body = question(false);

@@ -33,7 +33,7 @@ impl Counts {
             Self::from_prompt(prompt, inquiry.cache_mark())
         };
         let spoken = dice.between(24, 90);
-        counts.output = steering.output_tokens.unwrap_or(spoken);
+        counts.output = steering.output_tokens.unwrap_or_else(|| spoken.max(tokens_of_size(steering)));
         counts
     }
 
@@ -83,4 +83,10 @@ impl Counts {
     fn split(&self) -> CacheCreation {
         CacheCreation { ephemeral_5m_input_tokens: self.write_5m, ephemeral_1h_input_tokens: self.write_1h }
     }
+}
+
+/// About the tokens of an answer whose size was asked for: a word per delta, five bytes a token.
+fn tokens_of_size(steering: &Steering) -> u64 {
+    let from_events = steering.events.unwrap_or(0).saturating_mul(4) / 3;
+    from_events.max(steering.response_bytes.unwrap_or(0) / 5)
 }
