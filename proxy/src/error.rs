@@ -1,0 +1,243 @@
+//! Answers that the proxy makes itself: one error type, one match from each fault to what the client sees.
+//!
+//! Bodies have the API's own error shape, so that SDKs raise their usual exceptions; `mindweave-reason` says that it was
+//! the proxy and why. Clients retry every 5xx and 429 on their own account and a retry can be billed again, so each answer
+//! also says whether trying again makes sense (`x-should-retry`, which SDKs obey).
+
+mod face;
+
+use std::error::Error;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
+use http::{Response, StatusCode};
+use mindweave_metering::Outcome;
+use serde::Serialize;
+
+use self::face::{Face, Retry};
+use crate::body::RequestEnd;
+use crate::settle::Reach;
+use crate::tap::ResponseBody;
+use crate::upstream::UpstreamError;
+
+const MINDWEAVE_REASON: HeaderName = HeaderName::from_static("mindweave-reason");
+const X_SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
+
+/// Why the proxy answers in place of the API.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ProxyError {
+    #[error("the MindWeave key is not known or was revoked")]
+    KeyUnknown,
+    #[error("the MindWeave key has expired")]
+    KeyExpired,
+    #[error("the credential is not registered to a project")]
+    CredentialNotRegistered,
+    #[error("the project has no Claude key")]
+    UpstreamKeyMissing,
+    #[error("no default project is known")]
+    DefaultProjectMissing,
+    #[error("the method is not supported by a gateway")]
+    MethodNotSupported,
+    #[error("a transfer coding other than chunked")]
+    TransferCodingUnsupported,
+    #[error("the request target is not a path")]
+    TargetInvalid,
+    #[error("the request body is longer than {limit} bytes")]
+    RequestTooLarge { limit: u64 },
+    #[error("the request body did not arrive whole")]
+    RequestIncomplete,
+    #[error("the journal is full")]
+    JournalFull,
+    #[error("the journal cannot be written")]
+    JournalFailed,
+    #[error("no answer from upstream")]
+    Upstream(#[source] UpstreamError),
+}
+
+#[derive(Serialize)]
+struct ErrorBody<'a> {
+    #[serde(rename = "type")]
+    kind: &'static str,
+    error: ErrorDetail<'a>,
+}
+
+#[derive(Serialize)]
+struct ErrorDetail<'a> {
+    #[serde(rename = "type")]
+    kind: &'static str,
+    message: &'a str,
+}
+
+impl ProxyError {
+    /// The stable reason of this fault.
+    pub(crate) fn reason(&self) -> &'static str {
+        Face::of(self).reason
+    }
+
+    /// The status that the client gets.
+    pub(crate) fn status(&self) -> u16 {
+        Face::of(self).status
+    }
+
+    /// The `error.type` that the client gets.
+    pub(crate) fn error_type(&self) -> &'static str {
+        Face::of(self).kind
+    }
+
+    /// The whole answer.
+    pub(crate) fn response(&self) -> Response<ResponseBody> {
+        let face = Face::of(self);
+        let message = match self {
+            Self::RequestTooLarge { limit } => format!("{} The limit here is {limit} bytes.", face.message),
+            _ => face.message.to_owned(),
+        };
+        let body = ErrorBody { kind: "error", error: ErrorDetail { kind: face.kind, message: &message } };
+        let body = serde_json::to_vec(&body).unwrap_or_default(); // two strings always serialise
+        let mut response = Response::new(ResponseBody::Own(Some(Bytes::from(body))));
+        *response.status_mut() = StatusCode::from_u16(face.status).unwrap_or(StatusCode::BAD_GATEWAY);
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        headers.insert(MINDWEAVE_REASON, HeaderValue::from_static(face.reason));
+        let should_retry = if face.retry == Retry::Pointless { "false" } else { "true" };
+        headers.insert(X_SHOULD_RETRY, HeaderValue::from_static(should_retry));
+        if let Retry::After(wait) = face.retry {
+            headers.insert(RETRY_AFTER, HeaderValue::from(whole_seconds(wait)));
+        }
+        response
+    }
+}
+
+impl ProxyError {
+    /// What a request without an answer ended with. `request` tells a failure of the client from one of the API.
+    pub(crate) fn unanswered(error: UpstreamError, request: RequestEnd) -> Self {
+        match request {
+            RequestEnd::TooLarge { limit } => Self::RequestTooLarge { limit },
+            RequestEnd::Broken => Self::RequestIncomplete,
+            RequestEnd::Open | RequestEnd::Complete => Self::Upstream(error),
+        }
+    }
+
+    /// How the exchange ended, for its event.
+    pub(crate) fn outcome(&self) -> Outcome {
+        match self {
+            Self::Upstream(error) => error.outcome_without_answer(),
+            Self::RequestIncomplete => Outcome::ClientGone,
+            Self::JournalFailed | Self::JournalFull => Outcome::Denied,
+            Self::KeyUnknown
+            | Self::KeyExpired
+            | Self::CredentialNotRegistered
+            | Self::UpstreamKeyMissing
+            | Self::DefaultProjectMissing
+            | Self::MethodNotSupported
+            | Self::TransferCodingUnsupported
+            | Self::TargetInvalid
+            | Self::RequestTooLarge { .. } => Outcome::Denied,
+        }
+    }
+
+    /// Whether the API may have worked on the request.
+    pub(crate) fn reach(&self) -> Reach {
+        let Self::Upstream(error) = self else { return Reach::NotForwarded };
+        match error {
+            UpstreamError::BreakerOpen { .. }
+            | UpstreamError::ConnectTimeout
+            | UpstreamError::Connect(_)
+            | UpstreamError::Tls(_)
+            | UpstreamError::RequestStalled
+            | UpstreamError::RequestBody(_)
+            | UpstreamError::Target => Reach::NotForwarded,
+            UpstreamError::ResponseTimeout | UpstreamError::IdleTimeout => {
+                Reach::Unanswered("upstream_timeout")
+            }
+            UpstreamError::ClosedEarly(_) | UpstreamError::Cut(_) => Reach::Unanswered("upstream_closed"),
+            UpstreamError::Malformed(_) | UpstreamError::UnexpectedSwitch => {
+                Reach::Unanswered("upstream_invalid")
+            }
+        }
+    }
+}
+
+impl UpstreamError {
+    /// How an exchange ended whose answer broke off with this.
+    pub(crate) fn outcome(&self) -> Outcome {
+        match self {
+            Self::IdleTimeout | Self::ResponseTimeout | Self::ConnectTimeout | Self::RequestStalled => {
+                Outcome::Deadline
+            }
+            Self::RequestBody(_) => Outcome::ClientGone,
+            Self::BreakerOpen { .. }
+            | Self::Connect(_)
+            | Self::Tls(_)
+            | Self::ClosedEarly(_)
+            | Self::Malformed(_)
+            | Self::UnexpectedSwitch
+            | Self::Cut(_)
+            | Self::Target => Outcome::UpstreamCut,
+        }
+    }
+
+    /// How an exchange ended that got no answer at all.
+    fn outcome_without_answer(&self) -> Outcome {
+        match self.outcome() {
+            Outcome::UpstreamCut => Outcome::UpstreamError,
+            outcome => outcome,
+        }
+    }
+}
+
+/// An error as logs take it, with its whole chain of causes.
+pub(crate) fn chain<E: Error + 'static>(error: &E) -> &(dyn Error + 'static) {
+    error
+}
+
+/// A wait for `retry-after`, which counts in seconds: rounded up, or the client comes back just too early.
+fn whole_seconds(wait: Duration) -> u64 {
+    wait.as_secs().saturating_add(u64::from(wait.subsec_nanos() > 0)).max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waits_are_told_in_whole_seconds_and_never_as_zero() {
+        let rows = [(0, 1), (1, 1), (999, 1), (1_000, 1), (1_001, 2), (30_000, 30)];
+        for (millis, seconds) in rows {
+            assert_eq!(whole_seconds(Duration::from_millis(millis)), seconds);
+        }
+    }
+
+    #[test]
+    fn statuses_and_reasons_are_fit_to_be_sent() {
+        let errors = [
+            ProxyError::KeyUnknown,
+            ProxyError::KeyExpired,
+            ProxyError::CredentialNotRegistered,
+            ProxyError::UpstreamKeyMissing,
+            ProxyError::DefaultProjectMissing,
+            ProxyError::MethodNotSupported,
+            ProxyError::TransferCodingUnsupported,
+            ProxyError::TargetInvalid,
+            ProxyError::RequestTooLarge { limit: 1 },
+            ProxyError::RequestIncomplete,
+            ProxyError::JournalFull,
+            ProxyError::JournalFailed,
+            ProxyError::Upstream(UpstreamError::BreakerOpen { retry_after: Duration::from_secs(3) }),
+            ProxyError::Upstream(UpstreamError::ConnectTimeout),
+            ProxyError::Upstream(UpstreamError::ResponseTimeout),
+            ProxyError::Upstream(UpstreamError::IdleTimeout),
+            ProxyError::Upstream(UpstreamError::RequestStalled),
+            ProxyError::Upstream(UpstreamError::Target),
+        ];
+        for error in errors {
+            let response = error.response();
+            assert_eq!(response.status().as_u16(), error.status(), "{error}");
+            let reason = response.headers()[MINDWEAVE_REASON].to_str().unwrap();
+            assert!(reason.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_'), "{reason}");
+            // A wait is promised exactly where another attempt makes sense after it.
+            let waits = response.headers().contains_key(RETRY_AFTER);
+            assert!(!waits || response.headers()[X_SHOULD_RETRY] == "true", "{error}");
+        }
+    }
+}

@@ -1,0 +1,298 @@
+//! One admitted request until it is settled: what it is, what has been seen of it, and when.
+//!
+//! Exactly one event comes out of it. Whoever holds an [`OpenExchange`] either finishes it, which consumes it, or drops it,
+//! which means that the client is gone: handlers and bodies are dropped when its connection ends, be it by the client, by a
+//! limit on what the client does, or at the deadline of a drain.
+
+use std::sync::Arc;
+
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderName};
+use http::response::Parts;
+use jiff::Timestamp;
+use mindweave_eventlog::Admission;
+use mindweave_metering::{
+    CertaintyReason, DecisionRecord, Endpoint, MeteredResponse, Outcome, ResponseHead, ResponseTap,
+};
+use tokio::time::{Duration, Instant};
+
+use crate::attribution::text;
+use crate::batch_items;
+use crate::body::{RequestEnd, RequestWatch};
+use crate::clock;
+use crate::error::ProxyError;
+use crate::settle::{AdmittedRecord, Ending, Ledger, Metered, Reach, denied};
+
+/// Names the API's own record of a request.
+const REQUEST_ID: HeaderName = HeaderName::from_static("request-id");
+/// `certainty_reason` of a request whose client left while the API was at work.
+const CLIENT_GONE_BEFORE_ANSWER: &str = "client_gone_before_answer";
+
+/// An admitted request that has no event yet.
+#[derive(Debug)]
+pub(crate) struct OpenExchange {
+    /// `None` once settled.
+    state: Option<Box<Exchange>>,
+}
+
+#[derive(Debug)]
+struct Exchange {
+    ledger: Arc<Ledger>,
+    /// `None` where the journal was full and the configuration says to go on unrecorded until the end.
+    admission: Option<Admission>,
+    admitted: AdmittedRecord,
+    endpoint: Endpoint,
+    request: Arc<RequestWatch>,
+    reach: Reach,
+    answer: Option<Answer>,
+    timing: Timing,
+}
+
+#[derive(Debug)]
+struct Answer {
+    status: u16,
+    request_id: Option<Arc<str>>,
+    tap: ResponseTap,
+}
+
+/// When things happened. Ours is the time in which nobody but us kept the client waiting.
+#[derive(Debug)]
+struct Timing {
+    received: Instant,
+    /// Since when the request is in our hands, or was last.
+    ours_since: Instant,
+    ours: Duration,
+    first_content: Option<Instant>,
+}
+
+impl OpenExchange {
+    /// Takes over a request that was received at this moment and has just been admitted.
+    pub(crate) fn new(
+        ledger: Arc<Ledger>,
+        admission: Option<Admission>,
+        admitted: AdmittedRecord,
+        endpoint: Endpoint,
+        request: Arc<RequestWatch>,
+        received: Instant,
+    ) -> Self {
+        let timing = Timing { received, ours_since: received, ours: Duration::ZERO, first_content: None };
+        let reach = Reach::NotForwarded;
+        Self {
+            state: Some(Box::new(Exchange {
+                ledger,
+                admission,
+                admitted,
+                endpoint,
+                request,
+                reach,
+                answer: None,
+                timing,
+            })),
+        }
+    }
+
+    /// The request is about to be sent: from here on the API may have seen it, and the time is not ours.
+    pub(crate) fn forwarding(&mut self) {
+        if let Some(exchange) = &mut self.state {
+            exchange.reach = Reach::Unanswered(CLIENT_GONE_BEFORE_ANSWER);
+            exchange.timing.pause(Instant::now());
+        }
+    }
+
+    /// The head of an answer has arrived.
+    pub(crate) fn answered(&mut self, head: &Parts) {
+        let Some(exchange) = &mut self.state else { return };
+        exchange.timing.ours_since = Instant::now();
+        let field = |name: &HeaderName| head.headers.get(name).and_then(|value| value.to_str().ok());
+        let tap = ResponseTap::new(&ResponseHead {
+            endpoint: &exchange.endpoint,
+            status: head.status.as_u16(),
+            content_type: field(&CONTENT_TYPE),
+            content_encoding: field(&CONTENT_ENCODING),
+        });
+        let request_id = text(&head.headers, &REQUEST_ID).map(Arc::from);
+        exchange.answer = Some(Answer { status: head.status.as_u16(), request_id, tap });
+    }
+
+    /// The head of the answer goes to the client; the rest of the time is the API's.
+    pub(crate) fn returning(&mut self) {
+        if let Some(exchange) = &mut self.state {
+            exchange.timing.pause(Instant::now());
+        }
+    }
+
+    /// Shows answer bytes to metering. Returns whether nothing after them can change the figures.
+    pub(crate) fn observe(&mut self, data: &[u8]) -> bool {
+        let Some(exchange) = &mut self.state else { return true };
+        let Some(answer) = &mut exchange.answer else { return false };
+        let progress = answer.tap.feed(data);
+        if progress.first_content && exchange.timing.first_content.is_none() {
+            exchange.timing.first_content = Some(Instant::now());
+        }
+        if progress.batch_items_full {
+            exchange.book_items();
+        }
+        progress.complete
+    }
+
+    /// Settles with the answer seen so far.
+    pub(crate) fn finish(mut self, outcome: Outcome) {
+        if let Some(exchange) = self.state.take() {
+            exchange.settle(outcome);
+        }
+    }
+
+    /// Settles with an answer of our own in place of the API's.
+    pub(crate) fn fail(mut self, error: &ProxyError) {
+        if let Some(exchange) = self.state.take() {
+            exchange.fail(error);
+        }
+    }
+}
+
+impl Drop for OpenExchange {
+    fn drop(&mut self) {
+        if let Some(exchange) = self.state.take() {
+            exchange.settle(Outcome::ClientGone);
+        }
+    }
+}
+
+impl Exchange {
+    fn settle(mut self: Box<Self>, outcome: Outcome) {
+        let settling = Instant::now();
+        let reading = self.request.take_reading();
+        let facts = reading.map(|reading| reading.facts);
+        let now = clock::now();
+        let (metered, outcome, status, request_id) = match self.answer.take() {
+            Some(answer) => {
+                let outcome = if answer.status >= 400 { Outcome::UpstreamError } else { outcome };
+                let metered = answer.tap.finish(outcome);
+                let outcome = outcome_of(&metered, outcome);
+                let metered = self.without_overflow(metered, answer.status);
+                let requested = facts.as_ref().and_then(|facts| facts.model.as_deref());
+                (self.ledger.price(metered, requested, now), outcome, answer.status, answer.request_id)
+            }
+            None => {
+                // A request that the API never got whole was never worked on.
+                let reach =
+                    if self.request.end() == RequestEnd::Complete { self.reach } else { Reach::NotForwarded };
+                (Metered::without_answer(self.endpoint.kind, reach), outcome, 0, None)
+            }
+        };
+        let mut ending = self.timing.ending(settling);
+        ending.outcome = outcome;
+        ending.status = status;
+        ending.request_id = request_id;
+        let event =
+            self.ledger.event(&self.admitted, metered, facts, self.endpoint.batch_id.as_ref(), ending, now);
+        self.ledger.finish(event, self.admission.take());
+    }
+
+    fn fail(mut self: Box<Self>, error: &ProxyError) {
+        let facts = self.request.take_reading().map(|reading| reading.facts);
+        let metered = Metered::without_answer(self.endpoint.kind, error.reach());
+        let mut ending = self.timing.ending(Instant::now());
+        ending.outcome = error.outcome();
+        ending.status = error.status();
+        ending.error_type = Some(error.error_type().into());
+        if ending.outcome == Outcome::Denied {
+            ending.decision = denied(error.reason());
+        }
+        let event = self.ledger.event(&self.admitted, metered, facts, None, ending, clock::now());
+        self.ledger.finish(event, self.admission.take());
+    }
+
+    /// Books the items read so far, an event's worth at a time, so that a download of any size needs little memory.
+    fn book_items(&mut self) {
+        let (Some(answer), Some(batch_id)) = (&mut self.answer, &self.endpoint.batch_id) else { return };
+        let mut ending = self.timing.ending(Instant::now());
+        ending.status = answer.status;
+        ending.request_id.clone_from(&answer.request_id);
+        loop {
+            for items in batch_items::split(answer.tap.take_batch_items()) {
+                self.ledger.book_items(&self.admitted, batch_id, items, ending.clone(), clock::now());
+            }
+            if !answer.tap.feed(&[]).batch_items_full {
+                return; // the rest goes into the exchange's own event
+            }
+        }
+    }
+
+    /// Books all items but the last event's worth, which is left to the exchange's own event.
+    fn without_overflow(&self, mut metered: MeteredResponse, status: u16) -> MeteredResponse {
+        let Some(batch_id) = self.endpoint.batch_id.as_ref().filter(|_| !metered.items.is_empty()) else {
+            return metered;
+        };
+        let mut parts = batch_items::split(std::mem::take(&mut metered.items));
+        let last = parts.pop().unwrap_or_default();
+        if parts.is_empty() {
+            return MeteredResponse { items: last, ..metered };
+        }
+        let ending = Ending { status, ..self.timing.ending(Instant::now()) };
+        for items in parts {
+            self.ledger.book_items(&self.admitted, batch_id, items, ending.clone(), clock::now());
+        }
+        MeteredResponse::of_batch(last, metered.certainty_reason)
+    }
+}
+
+impl Timing {
+    fn pause(&mut self, now: Instant) {
+        self.ours = self.ours.saturating_add(now.saturating_duration_since(self.ours_since));
+        self.ours_since = now;
+    }
+
+    /// The times of an exchange that ends at `settling`; what else there is to say is filled in by the caller.
+    fn ending(&self, settling: Instant) -> Ending {
+        let since_received = |moment: Instant| moment.saturating_duration_since(self.received);
+        Ending {
+            outcome: Outcome::Complete,
+            status: 0,
+            error_type: None,
+            decision: DecisionRecord::allowed(),
+            request_id: None,
+            latency: since_received(settling),
+            time_to_first_content: self.first_content.map(since_received),
+            overhead: self.ours.saturating_add(Instant::now().saturating_duration_since(settling)),
+        }
+    }
+}
+
+/// The outcome that the answer itself gives away: an error inside a stream, or a stream that ended cleanly but too early.
+fn outcome_of(metered: &MeteredResponse, outcome: Outcome) -> Outcome {
+    let cut = matches!(
+        metered.certainty_reason,
+        Some(
+            CertaintyReason::OutputEstimated
+                | CertaintyReason::StreamCutBeforeUsage
+                | CertaintyReason::BodyCut
+        )
+    );
+    match outcome {
+        Outcome::Complete if metered.stream_error => Outcome::UpstreamError,
+        Outcome::Complete if cut => Outcome::UpstreamCut,
+        _ => outcome,
+    }
+}
+
+/// An event for a request that was refused before it was admitted.
+pub(crate) fn refuse(
+    ledger: &Ledger,
+    admitted: &AdmittedRecord,
+    endpoint: &Endpoint,
+    received: Instant,
+    error: &ProxyError,
+) {
+    let timing = Timing { received, ours_since: received, ours: Duration::ZERO, first_content: None };
+    let now = Instant::now();
+    let mut ending = timing.ending(now);
+    ending.overhead = ending.latency;
+    ending.outcome = Outcome::Denied;
+    ending.status = error.status();
+    ending.error_type = Some(error.error_type().into());
+    ending.decision = denied(error.reason());
+    let metered = Metered::without_answer(endpoint.kind, Reach::NotForwarded);
+    let at: Timestamp = clock::now();
+    let event = ledger.event(admitted, metered, None, None, ending, at);
+    ledger.finish(event, None);
+}

@@ -1,0 +1,52 @@
+//! Requests that were open when the proxy died: found in the journal at the start, booked as interrupted.
+
+use std::time::Duration;
+
+use mindweave_eventlog::{Interrupted, Recovery};
+use mindweave_metering::{DecisionRecord, Endpoint, Outcome};
+
+use crate::error::chain;
+use crate::metrics;
+use crate::settle::{AdmittedRecord, Ending, Ledger, Metered, Reach};
+
+/// `certainty_reason` of a request whose end nobody saw.
+const PROXY_STOPPED: &str = "proxy_stopped";
+
+/// Writes the missing event of every interrupted request.
+pub(crate) fn book_interrupted(ledger: &Ledger, recovery: Recovery) {
+    let interrupted = recovery.interrupted.len();
+    for request in recovery.interrupted {
+        book(ledger, request);
+    }
+    if interrupted > 0 {
+        tracing::info!(requests = interrupted, "booked requests that the last stop had interrupted");
+    }
+}
+
+fn book(ledger: &Ledger, interrupted: Interrupted) {
+    let admitted: AdmittedRecord = match serde_json::from_slice(&interrupted.payload) {
+        Ok(admitted) => admitted,
+        Err(error) => {
+            metrics::event_lost();
+            tracing::error!(error = chain(&error), "admitted record cannot be read");
+            return;
+        }
+    };
+    // A template names the same endpoint as the path that it was made from.
+    let kind = Endpoint::of(&admitted.method, &admitted.endpoint).kind;
+    let metered = Metered::without_answer(kind, Reach::Unanswered(PROXY_STOPPED));
+    let ending = Ending {
+        outcome: Outcome::Interrupted,
+        status: 0,
+        error_type: None,
+        decision: DecisionRecord::allowed(),
+        request_id: None,
+        latency: Duration::ZERO, // not known
+        time_to_first_content: None,
+        overhead: Duration::ZERO,
+    };
+    // The admission is the last moment that is known; the restart may be days later, in another billing period.
+    let at = admitted.timestamp;
+    let event = ledger.event(&admitted, metered, None, None, ending, at);
+    ledger.finish(event, Some(interrupted.admission));
+}

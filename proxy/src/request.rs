@@ -1,0 +1,223 @@
+//! One request, read from top to bottom.
+
+use std::sync::Arc;
+
+use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, HeaderValue};
+use http::request::Parts;
+use http::{Method, Request, Response, Uri, Version};
+use hyper::body::Incoming;
+use mindweave_eventlog::{Admission, AppendError};
+use mindweave_metering::{Encoding, Endpoint, RequestScan};
+use mindweave_policy::SnapshotStore;
+use tokio::time::Instant;
+
+use crate::attribution::Attribution;
+use crate::batches::{ResultsUrls, may_hold_results_url};
+use crate::body::RequestBody;
+use crate::clock;
+use crate::config::{BodyLimits, JournalFull, Unregistered};
+use crate::error::{ProxyError, chain};
+use crate::exchange::{OpenExchange, refuse};
+use crate::headers::{self, ForwardRules};
+use crate::identity::{Identity, identify};
+use crate::method::method_name;
+use crate::metrics;
+use crate::server::{Handler, Peer};
+use crate::settle::{AdmittedRecord, Ledger};
+use crate::tap::{EmptyBody, ResponseBody, Source, TapBody};
+use crate::upstream::{Upstream, UpstreamError};
+
+/// What every request needs, and nothing that belongs to one of them.
+pub(crate) struct RequestService {
+    pub(crate) unregistered: Unregistered,
+    pub(crate) body_limits: BodyLimits,
+    pub(crate) journal_full: JournalFull,
+    /// `None` where batch objects pass as they are.
+    pub(crate) results_urls: Option<ResultsUrls>,
+    /// What `host` says upstream.
+    pub(crate) host: HeaderValue,
+    pub(crate) snapshots: Arc<SnapshotStore>,
+    pub(crate) ledger: Arc<Ledger>,
+    pub(crate) upstream: Upstream<RequestBody>,
+}
+
+impl Handler for RequestService {
+    type Body = ResponseBody;
+
+    async fn handle(self: &Arc<Self>, request: Request<Incoming>, peer: Peer) -> Response<ResponseBody> {
+        match self.serve(request, peer).await {
+            Ok(response) => response,
+            Err(error) => {
+                metrics::own_answer(error.reason());
+                match &error {
+                    ProxyError::Upstream(cause) if !matches!(cause, UpstreamError::BreakerOpen { .. }) => {
+                        tracing::warn!(
+                            reason = error.reason(),
+                            error = chain(cause),
+                            "no answer from upstream"
+                        );
+                    }
+                    _ => tracing::debug!(reason = error.reason(), "answered by the proxy"),
+                }
+                error.response()
+            }
+        }
+    }
+}
+
+impl RequestService {
+    async fn serve(
+        &self,
+        request: Request<Incoming>,
+        peer: Peer,
+    ) -> Result<Response<ResponseBody>, ProxyError> {
+        let received = Instant::now();
+        let (head, body) = request.into_parts();
+        let client = head.version;
+        let endpoint = Endpoint::of(head.method.as_str(), head.uri.path());
+        // First, so that every refusal below drops it: a dropped body is read on for a while, or its sender might never
+        // see the refusal.
+        let limit = self.body_limits.of(endpoint.kind);
+        let (body, watch) = RequestBody::new(body, limit, scan(&head, &endpoint));
+
+        // What two readers could take for two different requests is not read at all.
+        headers::check_framing(&head.headers)?;
+        let target = target(&head)?;
+
+        // One version of keys and projects from here to the end.
+        let snapshot = self.snapshots.load();
+        let now = clock::now();
+        let Identity { principal, credential } = identify(&head.headers, &snapshot, self.unregistered, now)?;
+
+        let admitted = AdmittedRecord {
+            event_id: self.ledger.next_event_id(now),
+            timestamp: now,
+            principal,
+            method: method_name(&head.method),
+            endpoint: Arc::clone(&endpoint.template),
+            attribution: Attribution::of(&head.headers),
+            snapshot_revision: snapshot.revision,
+            proxy_id: self.ledger.proxy_id().clone(),
+        };
+
+        // Refuse, before anything is sent or recorded as open, what the API would refuse for its size.
+        if declared_length(&head).is_some_and(|length| length > limit) {
+            let error = ProxyError::RequestTooLarge { limit };
+            refuse(&self.ledger, &admitted, &endpoint, received, &error);
+            return Err(error);
+        }
+
+        // Admit: whatever happens next, this request will be in the ledger.
+        let admission = self.admit(&admitted)?;
+        let must_sync = admission.as_ref().map(Admission::sequence);
+        let mut exchange = OpenExchange::new(
+            Arc::clone(&self.ledger),
+            admission,
+            admitted,
+            endpoint.clone(),
+            Arc::clone(&watch),
+            received,
+        );
+        if let Some(sequence) = must_sync
+            && let Err(error) = self.ledger.journal().admission_durable(sequence).await
+        {
+            tracing::error!(error = chain(&error), "journal cannot be synced");
+            exchange.fail(&ProxyError::JournalFailed);
+            return Err(ProxyError::JournalFailed);
+        }
+
+        // Forward. No retry here: the client owns retries, and a call that failed half-way may have been billed.
+        let own_origin =
+            self.results_urls.as_ref().and_then(|urls| urls.own_origin(&head, &endpoint, peer.scheme()));
+        let request = self.forwarded(head, target, credential, body);
+        exchange.forwarding();
+        let response = match self.upstream.send(request).await {
+            Ok(response) => response,
+            Err(error) => {
+                let error = ProxyError::unanswered(error, watch.end());
+                exchange.fail(&error);
+                return Err(error);
+            }
+        };
+
+        // Stream. Batch objects are read ahead, all else passes as it comes.
+        let response = match (&self.results_urls, own_origin) {
+            (Some(urls), Some(origin)) if may_hold_results_url(endpoint.kind, &response) => {
+                urls.rewrite(response, &origin).await
+            }
+            (Some(_) | None, _) => response.map(Source::Upstream),
+        };
+        Ok(returned(response, exchange, client))
+    }
+
+    fn admit(&self, admitted: &AdmittedRecord) -> Result<Option<Admission>, ProxyError> {
+        let Ok(payload) = serde_json::to_vec(admitted) else { return Err(ProxyError::JournalFailed) };
+        match (
+            self.ledger.journal().append_admitted(*admitted.event_id.as_bytes(), &payload),
+            self.journal_full,
+        ) {
+            (Ok(admission), _) => Ok(Some(admission)),
+            (Err(_), JournalFull::Drop) => {
+                metrics::admission_dropped();
+                Ok(None)
+            }
+            (Err(AppendError::Full), JournalFull::Refuse) => Err(ProxyError::JournalFull),
+            (Err(error), JournalFull::Refuse) => {
+                tracing::error!(error = chain(&error), "journal cannot be written");
+                Err(ProxyError::JournalFailed)
+            }
+        }
+    }
+
+    fn forwarded(
+        &self,
+        head: Parts,
+        target: Uri,
+        credential: headers::CredentialPlan,
+        body: RequestBody,
+    ) -> Request<RequestBody> {
+        let rules = ForwardRules { credential, host: &self.host, version: head.version };
+        let mut request = Request::new(body);
+        *request.method_mut() = head.method;
+        *request.uri_mut() = target;
+        *request.version_mut() = Version::HTTP_11; // our own, not the client's (RFC 9112, section 2.3)
+        *request.headers_mut() = headers::for_upstream(head.headers, &rules);
+        *request.extensions_mut() = head.extensions; // the letter case of header names is in there
+        request
+    }
+}
+
+/// The request target to send: path and query byte for byte.
+fn target(head: &Parts) -> Result<Uri, ProxyError> {
+    if head.method == Method::CONNECT {
+        return Err(ProxyError::MethodNotSupported);
+    }
+    head.uri.path_and_query().cloned().map(Uri::from).ok_or(ProxyError::TargetInvalid)
+}
+
+fn scan(head: &Parts, endpoint: &Endpoint) -> Option<RequestScan> {
+    let encoding = head.headers.get(CONTENT_ENCODING).map(|value| value.to_str().unwrap_or("?")); // unreadable is unknown
+    RequestScan::new(endpoint.kind, Encoding::from_header(encoding))
+}
+
+fn declared_length(head: &Parts) -> Option<u64> {
+    head.headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
+/// The answer as the client gets it, watched to its end.
+fn returned(
+    response: Response<Source>,
+    mut exchange: OpenExchange,
+    client: Version,
+) -> Response<ResponseBody> {
+    let (mut head, body) = response.into_parts();
+    exchange.answered(&head);
+    head.headers = headers::for_client(head.headers, client);
+    let empty = if client < Version::HTTP_2 && head.headers.contains_key(CONTENT_LENGTH) {
+        EmptyBody::of(&body)
+    } else {
+        EmptyBody::Declared
+    };
+    exchange.returning();
+    Response::from_parts(head, ResponseBody::Tapped(Box::new(TapBody::new(body, exchange, empty))))
+}

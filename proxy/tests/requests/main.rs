@@ -1,0 +1,26 @@
+//! The request path over real loopback connections: raw clients, a scripted upstream, and the journal in between.
+
+#[cfg(test)]
+mod batch_results;
+#[cfg(test)]
+mod credentials;
+#[cfg(test)]
+mod endings;
+#[cfg(test)]
+mod hop_by_hop;
+#[cfg(test)]
+mod identity_of_bytes;
+#[cfg(test)]
+mod lifecycle;
+#[cfg(test)]
+mod limits;
+#[cfg(test)]
+mod own_answers;
+#[cfg(test)]
+mod proxy;
+#[cfg(test)]
+mod recordings;
+#[cfg(test)]
+mod recovery;
+#[cfg(test)]
+mod wire;
