@@ -1,1 +1,73 @@
-fn main() {}
+//! The `mindweave` command: reads its line and configuration, and runs what was asked for.
+
+mod banner;
+mod cli;
+mod client;
+mod config;
+mod data_dir;
+mod demo;
+mod doctor;
+mod endpoints;
+mod keys;
+mod logging;
+mod projects;
+mod serve;
+mod signals;
+mod simulate;
+mod table;
+mod terminal;
+mod usage;
+mod wiring;
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::cli::{Cli, Command};
+use crate::client::Client;
+use crate::config::{Config, Environment};
+
+fn main() -> ExitCode {
+    match run(Cli::parse(), &Environment::capture()) {
+        Ok(code) => code,
+        Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS, // `mindweave usage | head` has seen enough
+        Err(error) => {
+            // A closed stderr leaves only the exit code to tell of the failure.
+            drop(writeln!(io::stderr(), "mindweave: {}", chain(&error)));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(cli: Cli, environment: &Environment) -> anyhow::Result<ExitCode> {
+    let config = Config::load(cli.config.as_deref(), environment);
+    let mut out = io::stdout();
+    match cli.command.unwrap_or(Command::Serve) {
+        Command::Serve => serve::run(&config?, environment, cli.config.as_deref(), &mut out)?,
+        Command::Demo(options) => demo::run(&options, &mut out)?,
+        Command::Simulate(options) => simulate::run(options, &mut out)?,
+        Command::Projects { server, action } => {
+            projects::run(&action, &Client::new(&server, config)?, environment, &mut out)?;
+        }
+        Command::Keys { server, action } => keys::run(&action, &Client::new(&server, config)?, &mut out)?,
+        Command::Usage(options) => usage::run(&options, &Client::new(&options.server, config)?, &mut out)?,
+        Command::Config => config::template::print(&mut out)?,
+        Command::Doctor { json } => {
+            let worst = doctor::run(config, environment, json, &mut out)?;
+            return Ok(if worst == doctor::Status::Fail { ExitCode::FAILURE } else { ExitCode::SUCCESS });
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// An error with its causes, one after the other.
+fn chain(error: &anyhow::Error) -> String {
+    error.chain().map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}
+
+/// Whether the reader of our output went away.
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    let causes = error.chain().filter_map(|cause| cause.downcast_ref::<io::Error>());
+    causes.into_iter().any(|cause| cause.kind() == io::ErrorKind::BrokenPipe)
+}

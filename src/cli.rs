@@ -1,0 +1,316 @@
+//! The command line's grammar. What each command does is in the file of its name.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use jiff::Timestamp;
+use mindweave_simulator::Seed;
+
+use crate::config::Setting;
+
+const SECONDS_A_DAY: u64 = 86_400;
+
+/// Meters Claude API traffic: a transparent proxy and the ledger of what every call cost.
+///
+/// Without a command it serves.
+#[derive(Debug, Parser)]
+#[command(name = "mindweave", version, max_term_width = 110, propagate_version = true)]
+pub(crate) struct Cli {
+    /// Configuration file [default: ./mindweave.toml if there is one]
+    #[arg(long, global = true, value_name = "FILE", env = "MINDWEAVE_CONFIG")]
+    pub(crate) config: Option<PathBuf>,
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run the proxy and its control plane (what `mindweave` alone does)
+    Serve,
+    /// Show live metered traffic against a simulated API; needs no Claude key
+    Demo(Demo),
+    /// Run a simulated Claude API
+    Simulate(Simulate),
+    /// List and change projects
+    Projects {
+        #[command(flatten)]
+        server: Server,
+        #[command(subcommand)]
+        action: ProjectAction,
+    },
+    /// List, create and revoke a project's MindWeave keys
+    Keys {
+        #[command(flatten)]
+        server: Server,
+        #[command(subcommand)]
+        action: KeyAction,
+    },
+    /// Show what was used and what it cost
+    Usage(Box<Usage>),
+    /// Print a configuration file with every setting, its meaning and its default
+    Config,
+    /// Check configuration, folders, ports, clock and the way to the API
+    Doctor {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+/// How to reach the control plane.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Server {
+    /// URL of the control plane [default: the one running on this machine]
+    #[arg(long, global = true, value_name = "URL", env = "MINDWEAVE_SERVER")]
+    pub(crate) server: Option<String>,
+    /// Admin token [default: the one in the data folder]
+    #[arg(long, global = true, value_name = "TOKEN", env = "MINDWEAVE_ADMIN_TOKEN", hide_env_values = true)]
+    pub(crate) token: Option<String>,
+}
+
+/// Options of `demo`.
+#[derive(Debug, Args)]
+pub(crate) struct Demo {
+    /// Stop after this time, for example 10s
+    #[arg(long = "for", value_name = "TIME", value_parser = time)]
+    pub(crate) stop_after: Option<Duration>,
+    /// Keep the ledger of the demo instead of deleting it at the end
+    #[arg(long)]
+    pub(crate) keep: bool,
+}
+
+/// Options of `simulate`.
+#[derive(Debug, Args)]
+pub(crate) struct Simulate {
+    /// Address to listen on; port 0 takes any free one
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8787")]
+    pub(crate) listen: SocketAddr,
+    /// Where answers come from: a number gives the same answer to the same request, `random` never does
+    #[arg(long, value_name = "NUMBER|random", default_value = "1", value_parser = seed)]
+    pub(crate) seed: Seed,
+    /// Steering for every answer, as in the header x-simulate, for example `chunk_delay_ms=20`
+    #[arg(long, value_name = "KEY=VALUE;..", default_value = "", hide_default_value = true)]
+    pub(crate) defaults: String,
+    /// Serve TLS with this PEM file of the certificate chain
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    pub(crate) tls_cert: Option<PathBuf>,
+    /// And this PEM file of its private key
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    pub(crate) tls_key: Option<PathBuf>,
+}
+
+/// What to do with projects.
+#[derive(Debug, Subcommand)]
+pub(crate) enum ProjectAction {
+    /// List projects
+    List {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Create a project
+    Create {
+        /// Its name
+        name: String,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Store the Claude API key that a project's MindWeave keys are exchanged for
+    ///
+    /// The key is asked for on a terminal, or read from standard input, or from the variable that --from-env names. It
+    /// is never an argument: other users of the machine can read those.
+    SetUpstream {
+        /// Name or id of the project
+        project: String,
+        /// Read the key from this environment variable
+        #[arg(long, value_name = "VARIABLE")]
+        from_env: Option<String>,
+    },
+}
+
+/// What to do with keys.
+#[derive(Debug, Subcommand)]
+pub(crate) enum KeyAction {
+    /// List a project's keys
+    List {
+        /// Name or id of the project
+        project: String,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Create a key; its secret is shown this once
+    Create {
+        /// Name or id of the project
+        project: String,
+        #[command(flatten)]
+        key: NewKey,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Revoke a key at once
+    Revoke {
+        /// Name or id of the project
+        project: String,
+        /// Id of the key (`key_...`)
+        key: String,
+    },
+}
+
+/// A key to create.
+#[derive(Debug, Args)]
+pub(crate) struct NewKey {
+    /// What the key is for
+    pub(crate) name: String,
+    /// The person or service account that gets it
+    #[arg(long)]
+    pub(crate) user: Option<String>,
+    /// The team that gets it
+    #[arg(long)]
+    pub(crate) team: Option<String>,
+    /// A label that every call of the key carries; may be repeated
+    #[arg(long = "label", value_name = "NAME=VALUE", value_parser = label)]
+    pub(crate) labels: Vec<(String, String)>,
+    /// When the key stops working: `2027-01-31` or `2027-01-31T18:00:00Z`
+    #[arg(long, value_name = "TIME", value_parser = moment)]
+    pub(crate) expires: Option<Timestamp>,
+}
+
+/// Options of `usage`.
+#[derive(Debug, Args)]
+pub(crate) struct Usage {
+    #[command(flatten)]
+    pub(crate) server: Server,
+    /// Print calls as they land, until interrupted
+    #[arg(long, short = 'f', conflicts_with_all = ["from", "to", "group_by", "interval", "events"])]
+    pub(crate) follow: bool,
+    /// List single calls instead of sums; of the last 24 hours unless --from says otherwise
+    #[arg(long, conflicts_with_all = ["group_by", "interval"])]
+    pub(crate) events: bool,
+    /// Print JSON, one object a line when following
+    #[arg(long, conflicts_with = "csv")]
+    pub(crate) json: bool,
+    /// Print CSV
+    #[arg(long)]
+    pub(crate) csv: bool,
+    /// From when on: `2026-11-21`, `2026-11-21T08:00:00Z` or `24h` ago [default: 30 days ago]
+    #[arg(long, value_name = "TIME", value_parser = moment)]
+    pub(crate) from: Option<Timestamp>,
+    /// Until when, in the same forms
+    #[arg(long, value_name = "TIME", value_parser = moment)]
+    pub(crate) to: Option<Timestamp>,
+    /// Only this project, by name or id
+    #[arg(long, value_name = "PROJECT")]
+    pub(crate) project: Option<String>,
+    /// Only this model
+    #[arg(long)]
+    pub(crate) model: Option<String>,
+    /// What to sum by; several with commas [default: project,model]
+    #[arg(long, value_enum, value_delimiter = ',')]
+    pub(crate) group_by: Vec<GroupBy>,
+    /// One row for each minute, hour or day
+    #[arg(long, value_enum)]
+    pub(crate) interval: Option<Interval>,
+}
+
+/// What usage can be summed by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum GroupBy {
+    /// The project
+    Project,
+    /// The model that answered
+    Model,
+    /// The MindWeave key
+    Key,
+    /// The person
+    User,
+    /// The team
+    Team,
+}
+
+/// How usage can be split over time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Interval {
+    /// A row a minute
+    Minute,
+    /// A row an hour
+    Hour,
+    /// A row a day
+    Day,
+}
+
+fn time(text: &str) -> Result<Duration, String> {
+    Duration::read(text).ok_or_else(|| format!("must be {}", Duration::allowed()))
+}
+
+fn seed(text: &str) -> Result<Seed, String> {
+    match text {
+        "random" => Ok(Seed::PerRequest),
+        number => number.parse().map(Seed::Fixed).map_err(|_| "must be a number or `random`".to_owned()),
+    }
+}
+
+fn label(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once('=').ok_or("must be NAME=VALUE")?;
+    Ok((name.to_owned(), value.to_owned()))
+}
+
+fn moment(text: &str) -> Result<Timestamp, String> {
+    moment_before(Timestamp::now(), text).ok_or_else(|| {
+        "must be a day (2026-11-21), a time (2026-11-21T08:00:00Z) or a time ago (90m, 24h, 7d)".to_owned()
+    })
+}
+
+/// A timestamp, the start of a day (UTC), or a time before `now`.
+fn moment_before(now: Timestamp, text: &str) -> Option<Timestamp> {
+    if let Ok(at) = text.parse::<Timestamp>() {
+        return Some(at);
+    }
+    if let Ok(day) = text.parse::<jiff::civil::Date>() {
+        return day.to_zoned(jiff::tz::TimeZone::UTC).ok().map(|start| start.timestamp());
+    }
+    let ago = match text.strip_suffix('d') {
+        Some(days) => Duration::from_secs(SECONDS_A_DAY.checked_mul(days.parse().ok()?)?),
+        None => Duration::read(text)?,
+    };
+    now.checked_sub(jiff::SignedDuration::try_from(ago).ok()?).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_grammar_is_sound() {
+        use clap::CommandFactory;
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn moments_are_days_times_or_times_ago() {
+        let now: Timestamp = "2026-11-21T12:00:00Z".parse().unwrap();
+        for (text, at) in [
+            ("2026-11-20", "2026-11-20T00:00:00Z"),
+            ("2026-11-21T08:30:00+02:00", "2026-11-21T06:30:00Z"),
+            ("2d", "2026-11-19T12:00:00Z"),
+            ("90m", "2026-11-21T10:30:00Z"),
+        ] {
+            assert_eq!(moment_before(now, text).unwrap().to_string(), at, "{text}");
+        }
+        for text in ["yesterday", "", "-3d", "d", "2026-13-01", "999999999999d"] {
+            assert_eq!(moment_before(now, text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn global_options_may_follow_the_action() {
+        let cli = Cli::try_parse_from(["mindweave", "projects", "list", "--server", "http://x"]).unwrap();
+        let Some(Command::Projects { server, .. }) = cli.command else { panic!("not projects") };
+        assert_eq!(server.server.as_deref(), Some("http://x"));
+    }
+}

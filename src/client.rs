@@ -1,0 +1,290 @@
+//! The API of the control plane, as commands use it: blocking, with errors that say what to do.
+
+use std::io::{BufReader, Read};
+use std::time::Duration;
+
+use mindweave_policy::Secret;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use ureq::http::{Response, StatusCode};
+use ureq::{Agent, Body};
+
+use crate::cli::Server;
+use crate::config::{Config, ConfigError};
+use crate::data_dir;
+use crate::endpoints::{Endpoints, local_url};
+
+/// Connecting on the same machine or network takes milliseconds.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// The slowest query reads days of single calls.
+const CALL_TIMEOUT: Duration = Duration::from_secs(60);
+/// A page of single calls has some hundred kilobytes.
+const MAX_ANSWER_BYTES: u64 = 64 << 20;
+/// Entries asked for at once.
+const PAGE: &str = "500";
+
+/// Why a call of the API failed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ClientError {
+    /// Nobody answers, or something that does not speak HTTP.
+    #[error(
+        "no MindWeave control plane answers at {url}: start one with `mindweave serve`, or pass --server"
+    )]
+    NoServer {
+        /// Where.
+        url: String,
+        #[source]
+        cause: Box<ureq::Error>,
+    },
+    /// There is no token to send.
+    #[error("no admin token: pass --token, set MINDWEAVE_ADMIN_TOKEN, or run this where {} can be read", .0.display())]
+    NoToken(std::path::PathBuf),
+    /// The token is not the server's.
+    #[error("{url} does not accept this admin token: pass its own with --token or MINDWEAVE_ADMIN_TOKEN")]
+    WrongToken {
+        /// Which server.
+        url: String,
+    },
+    /// The server said no, and why.
+    #[error("{detail} ({status})")]
+    Refused {
+        /// HTTP status.
+        status: StatusCode,
+        /// The server's own words.
+        detail: String,
+    },
+    /// The answer is not what the API sends: another server, or another version.
+    #[error("{url} does not answer like a MindWeave control plane")]
+    Strange {
+        /// Which server.
+        url: String,
+        #[source]
+        cause: Box<ureq::Error>,
+    },
+}
+
+/// Words of an error answer: RFC 9457.
+#[derive(Deserialize)]
+struct Problem {
+    detail: String,
+}
+
+/// A page of a list.
+#[derive(Deserialize)]
+struct Page {
+    data: Vec<Value>,
+    next_cursor: Option<String>,
+}
+
+/// Parameters of a query.
+pub(crate) type Query = Vec<(&'static str, String)>;
+
+/// A client of one control plane.
+pub(crate) struct Client {
+    agent: Agent,
+    base: String,
+    token: Secret,
+}
+
+impl Client {
+    /// The client for the server that the options name, else for the one that runs on this machine. The configuration is
+    /// only needed for what the options leave open.
+    ///
+    /// # Errors
+    /// When the configuration is needed and faulty, or there is no token.
+    pub(crate) fn new(options: &Server, config: Result<Config, ConfigError>) -> anyhow::Result<Self> {
+        let (base, token) = match (&options.server, &options.token) {
+            (Some(server), Some(token)) => (server.clone(), Secret::new(token.clone())),
+            (server, token) => {
+                let config = config?;
+                let base = server.clone().unwrap_or_else(|| running_server(&config));
+                let token = match token {
+                    Some(token) => Secret::new(token.clone()),
+                    None => data_dir::stored_admin_token(&config.data_dir)
+                        .ok_or_else(|| ClientError::NoToken(config.data_dir.clone()))?,
+                };
+                (base, token)
+            }
+        };
+        Ok(Self::at(&base, token))
+    }
+
+    /// A client for this URL.
+    pub(crate) fn at(base: &str, token: Secret) -> Self {
+        let config = Agent::config_builder()
+            .http_status_as_error(false)
+            .max_redirects(0) // the API sends none, and a token must not follow one
+            .proxy(None) // the control plane is near: an environment's proxy is for the way out
+            .timeout_connect(Some(CONNECT_TIMEOUT))
+            .timeout_global(Some(CALL_TIMEOUT))
+            .build();
+        Self { agent: config.new_agent(), base: base.trim_end_matches('/').to_owned(), token }
+    }
+
+    /// GETs a path.
+    pub(crate) fn get<T: DeserializeOwned>(&self, path: &str, query: &Query) -> Result<T, ClientError> {
+        let request =
+            self.agent.get(self.url(path)).query_pairs(query.iter().map(|(name, value)| (*name, value)));
+        self.decode(self.answer(request.header("authorization", self.bearer()).call())?)
+    }
+
+    /// GETs every entry of a list, page by page.
+    pub(crate) fn list(&self, path: &str, query: &Query) -> Result<Vec<Value>, ClientError> {
+        let mut entries = Vec::new();
+        let mut query = query.clone();
+        query.push(("limit", PAGE.to_owned()));
+        loop {
+            let page: Page = self.get(path, &query)?;
+            entries.extend(page.data);
+            let Some(cursor) = page.next_cursor else { return Ok(entries) };
+            query.retain(|(name, _)| *name != "cursor");
+            query.push(("cursor", cursor));
+        }
+    }
+
+    /// POSTs JSON.
+    pub(crate) fn post(&self, path: &str, body: &Value) -> Result<Value, ClientError> {
+        let request = self.agent.post(self.url(path)).header("authorization", self.bearer());
+        self.decode(self.answer(request.send_json(body))?)
+    }
+
+    /// PUTs JSON.
+    pub(crate) fn put(&self, path: &str, body: &Value) -> Result<Value, ClientError> {
+        let request = self.agent.put(self.url(path)).header("authorization", self.bearer());
+        self.decode(self.answer(request.send_json(body))?)
+    }
+
+    /// DELETEs a path.
+    pub(crate) fn delete(&self, path: &str) -> Result<(), ClientError> {
+        let request = self.agent.delete(self.url(path)).header("authorization", self.bearer());
+        self.answer(request.call()).map(drop)
+    }
+
+    /// GETs a path whose answer is read as it comes, however long that takes.
+    pub(crate) fn stream(
+        &self,
+        path: &str,
+        query: &Query,
+    ) -> Result<BufReader<impl Read + use<>>, ClientError> {
+        let request =
+            self.agent.get(self.url(path)).query_pairs(query.iter().map(|(name, value)| (*name, value)));
+        let request = request.header("authorization", self.bearer()).config().timeout_global(None).build();
+        Ok(BufReader::new(self.answer(request.call())?.into_body().into_reader()))
+    }
+
+    fn url(&self, path: &str) -> String {
+        format!("{}{path}", self.base)
+    }
+
+    fn bearer(&self) -> String {
+        format!("Bearer {}", self.token.expose_secret())
+    }
+
+    /// The answer, if it is a success.
+    fn answer(&self, result: Result<Response<Body>, ureq::Error>) -> Result<Response<Body>, ClientError> {
+        let no_server = |cause| ClientError::NoServer { url: self.base.clone(), cause: Box::new(cause) };
+        let mut response = result.map_err(no_server)?;
+        let status = response.status();
+        if status.is_success() {
+            return Ok(response);
+        }
+        if status == StatusCode::UNAUTHORIZED {
+            return Err(ClientError::WrongToken { url: self.base.clone() });
+        }
+        match response.body_mut().read_json::<Problem>() {
+            Ok(problem) => Err(ClientError::Refused { status, detail: problem.detail }),
+            Err(_) => Err(self.strange(ureq::Error::StatusCode(status.as_u16()))),
+        }
+    }
+
+    fn decode<T: DeserializeOwned>(&self, mut response: Response<Body>) -> Result<T, ClientError> {
+        let body = response.body_mut().with_config().limit(MAX_ANSWER_BYTES);
+        body.read_json().map_err(|cause| self.strange(cause))
+    }
+
+    fn strange(&self, cause: ureq::Error) -> ClientError {
+        ClientError::Strange { url: self.base.clone(), cause: Box::new(cause) }
+    }
+}
+
+/// The URL of this machine's server: the one that runs, else the one that the configuration would start.
+fn running_server(config: &Config) -> String {
+    let running = Endpoints::read(&config.data_dir).map(|endpoints| endpoints.control_plane);
+    local_url("http", running.unwrap_or(config.control_plane_listen))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Environment;
+    use std::io::Write;
+    use std::net::TcpListener;
+
+    fn defaults() -> Config {
+        Config::load(None, &Environment::default()).unwrap()
+    }
+
+    /// Answers one request with this and returns the address.
+    fn answering_once(answer: &'static str) -> String {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let addr = listener.local_addr().unwrap();
+        std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut head = [0; 4096];
+            stream.read(&mut head).unwrap();
+            stream.write_all(answer.as_bytes()).unwrap();
+        });
+        format!("http://{addr}")
+    }
+
+    fn failure(answer: &'static str) -> String {
+        let client = Client::at(&answering_once(answer), Secret::new("t".to_owned()));
+        client.get::<Value>("/projects", &Query::new()).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn a_missing_server_is_named_with_what_to_do() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        drop(listener);
+        let error = Client::at(&url, Secret::new("t".to_owned()))
+            .get::<Value>("/projects", &Query::new())
+            .unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            format!(
+                "no MindWeave control plane answers at {url}: start one with `mindweave serve`, or pass --server"
+            )
+        );
+    }
+
+    #[test]
+    fn the_servers_own_words_reach_the_user() {
+        let text = failure("HTTP/1.1 422 X\r\nconnection: close\r\n\r\n{\"detail\":\"name: is empty\"}");
+        assert_eq!(text, "name: is empty (422 Unprocessable Entity)");
+        assert!(
+            failure("HTTP/1.1 401 X\r\ncontent-length: 0\r\n\r\n")
+                .contains("does not accept this admin token")
+        );
+        assert!(
+            failure("HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\n<html>").contains("does not answer like")
+        );
+    }
+
+    #[test]
+    fn without_a_token_the_error_says_where_one_could_come_from() {
+        let folder = tempfile::tempdir().unwrap();
+        let config = Config { data_dir: folder.path().to_path_buf(), ..defaults() };
+        let options = Server { server: None, token: None };
+        let error = Client::new(&options, Ok(config)).err().unwrap().to_string();
+        assert!(error.starts_with("no admin token: pass --token, set MINDWEAVE_ADMIN_TOKEN"), "{error}");
+    }
+
+    #[test]
+    fn a_faulty_configuration_does_not_matter_when_server_and_token_are_given() {
+        let faulty = Config::load(None, &Environment::with(&[("MINDWEAVE_NO__SUCH", "1")]));
+        let options = Server { server: Some("http://x/".to_owned()), token: Some("t".to_owned()) };
+        assert_eq!(Client::new(&options, faulty).unwrap().base, "http://x");
+    }
+}

@@ -1,0 +1,160 @@
+//! Configuration: defaults, then `mindweave.toml`, then the environment.
+//!
+//! [`settings`] is the one table of keys. Loading looks at every key and every variable before it gives up, so that one
+//! start shows every fault. Only this module reads the environment.
+
+mod environment;
+mod fault;
+mod file;
+mod setting;
+mod settings;
+pub(crate) mod template;
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+pub(crate) use environment::{ADMIN_TOKEN, Environment, MASTER_KEY};
+pub(crate) use fault::{ConfigError, Fault, Place};
+pub(crate) use setting::{BaseUrl, Database, JournalSync, LogFormat, LogLevel, Setting};
+pub(crate) use settings::{Config, KEYS};
+
+/// The file that is read when no other is named and it is there.
+const DEFAULT_FILE: &str = "mindweave.toml";
+/// The ledger's file in the data folder.
+const LEDGER_FILE: &str = "ledger.sqlite";
+/// The journal's folder in the data folder.
+const JOURNAL_FOLDER: &str = "journal";
+/// A journal needs room for the segment being written and for one being shipped, else it could never free any.
+const LEAST_JOURNAL_SEGMENTS: u64 = 2;
+
+/// What was given for a key, and where.
+#[derive(Debug)]
+struct Given {
+    /// The text, or the TOML type of something that is not text and not a whole number.
+    value: Result<String, &'static str>,
+    place: Place,
+}
+
+/// Everything given, by dotted key.
+type Values = BTreeMap<String, Given>;
+
+impl Config {
+    /// Reads the file and the environment. The file is `named`, else `./mindweave.toml` if there is one.
+    ///
+    /// # Errors
+    /// All faults at once: unreadable or broken file, unknown keys and variables, wrong values, contradictions.
+    pub(crate) fn load(named: Option<&Path>, environment: &Environment) -> Result<Self, ConfigError> {
+        let mut faults = Vec::new();
+        let mut values = match source(named) {
+            Some(path) => file::read(&path, &mut faults),
+            None => Values::new(),
+        };
+        environment.settings(&mut values, &mut faults);
+        refuse_unknown(&values, &mut faults);
+        let config = Self::build(&values, &mut faults);
+        if let Some(config) = &config {
+            config.contradictions(&mut faults);
+        }
+        match config {
+            Some(config) if faults.is_empty() => Ok(config),
+            _ => Err(ConfigError { faults }),
+        }
+    }
+
+    /// Every setting at its default; `None` only if a default of the table were broken.
+    pub(crate) fn defaults() -> Option<Self> {
+        Self::build(&Values::new(), &mut Vec::new())
+    }
+
+    /// The ledger's SQLite file.
+    pub(crate) fn ledger_file(&self) -> PathBuf {
+        match &self.control_plane_database {
+            Database::InDataDir => self.data_dir.join(LEDGER_FILE),
+            Database::File(path) => path.clone(),
+        }
+    }
+
+    /// The journal's folder.
+    pub(crate) fn journal_dir(&self) -> PathBuf {
+        self.data_dir.join(JOURNAL_FOLDER)
+    }
+
+    /// Every address that the server binds, with the key that sets it.
+    pub(crate) fn listeners(&self) -> [(&'static str, SocketAddr); 3] {
+        [
+            ("proxy.listen", self.proxy_listen),
+            ("proxy.admin_listen", self.proxy_admin_listen),
+            ("control_plane.listen", self.control_plane_listen),
+        ]
+    }
+
+    /// Faults that only several keys together show.
+    fn contradictions(&self, faults: &mut Vec<Fault>) {
+        match (&self.proxy_tls_cert_file, &self.proxy_tls_key_file) {
+            (Some(_), None) => faults.push(Fault::together(
+                "proxy.tls.key_file",
+                "is missing: `proxy.tls.cert_file` alone cannot serve TLS; set both or neither",
+            )),
+            (None, Some(_)) => faults.push(Fault::together(
+                "proxy.tls.cert_file",
+                "is missing: `proxy.tls.key_file` alone cannot serve TLS; set both or neither",
+            )),
+            (Some(_), Some(_)) | (None, None) => {}
+        }
+        if self.journal_max_bytes.0 / LEAST_JOURNAL_SEGMENTS < self.journal_segment_bytes.0 {
+            faults.push(Fault::together(
+                "journal.max_bytes",
+                "must be at least twice `journal.segment_bytes`: a full segment is only deleted while another is written",
+            ));
+        }
+        let listeners = self.listeners();
+        for (index, (key, addr)) in listeners.iter().enumerate() {
+            for (other, taken) in listeners.iter().take(index) {
+                if collide(*addr, *taken) {
+                    faults.push(Fault::together(
+                        key,
+                        &format!("is the same address as `{other}`; use another port"),
+                    ));
+                }
+            }
+        }
+        if self.proxy_upstream.is_at(self.proxy_listen) {
+            faults.push(Fault::together(
+                "proxy.upstream",
+                "is the address of `proxy.listen`: the proxy would call itself",
+            ));
+        }
+    }
+}
+
+/// The file to read, if any.
+fn source(named: Option<&Path>) -> Option<PathBuf> {
+    match named {
+        Some(path) => Some(path.to_path_buf()),
+        None => Some(PathBuf::from(DEFAULT_FILE)).filter(|path| path.is_file()),
+    }
+}
+
+fn refuse_unknown(values: &Values, faults: &mut Vec<Fault>) {
+    for (name, given) in values {
+        if KEYS.iter().any(|key| key.name == name) {
+            continue;
+        }
+        let section = format!("{name}.");
+        faults.push(if KEYS.iter().any(|key| key.name.starts_with(&section)) {
+            Fault::section(name, given.place.clone())
+        } else {
+            Fault::unknown_key(name, given.place.clone())
+        });
+    }
+}
+
+/// Whether two listeners would fight for one port. Port 0 never does.
+fn collide(one: SocketAddr, other: SocketAddr) -> bool {
+    let same_ip = one.ip() == other.ip() || one.ip().is_unspecified() || other.ip().is_unspecified();
+    one.port() != 0 && one.port() == other.port() && same_ip
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,144 @@
+//! The table of settings: the only place that knows a key's name, type, default and meaning.
+
+use std::net::SocketAddr;
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use mindweave_proxy::{BatchResults, JournalFull, Unregistered, UpstreamProtocol};
+
+use super::fault::Fault;
+use super::setting::{BaseUrl, ByteSize, Database, JournalSync, LogFormat, LogLevel, Setting};
+use super::{Given, Values};
+
+/// What documentation and messages need of a setting.
+pub(crate) struct Key {
+    /// Dotted, as in the file.
+    pub(crate) name: &'static str,
+    /// As it would be written; empty for a setting that is off unless given.
+    pub(crate) default: &'static str,
+    /// One or two sentences in Markdown.
+    pub(crate) meaning: &'static str,
+    /// What its type allows.
+    pub(crate) allowed: fn() -> String,
+}
+
+/// Makes [`Config`], its reader and [`KEYS`] out of one list. The doc comment of a field is the key's documentation.
+macro_rules! settings {
+    ($($(#[doc = $meaning:literal])+ $field:ident: $type:ty = $name:literal or $default:literal;)+) => {
+        /// Every setting, valid by itself and with the others.
+        #[derive(Clone, Debug)]
+        pub(crate) struct Config {
+            $($(#[doc = $meaning])+ pub(crate) $field: $type,)+
+        }
+
+        /// Every setting, in the order of the documentation.
+        pub(crate) const KEYS: &[Key] = &[$(Key {
+            name: $name,
+            default: $default,
+            meaning: concat!($($meaning),+),
+            allowed: <$type as Setting>::allowed,
+        }),+];
+
+        impl Config {
+            /// Reads every setting. `None` after at least one fault.
+            pub(super) fn build(values: &Values, faults: &mut Vec<Fault>) -> Option<Self> {
+                $(let $field = read::<$type>(values.get($name), $name, $default, faults);)+
+                Some(Self { $($field: $field?,)+ })
+            }
+        }
+    };
+}
+
+settings! {
+    /// Folder of the ledger, the journal and the generated secrets. Made if missing, open to its owner only.
+    data_dir: PathBuf = "data_dir" or "./mindweave-data";
+
+    /// Where apps send their Claude traffic.
+    proxy_listen: SocketAddr = "proxy.listen" or "127.0.0.1:8000";
+    /// Where `/health/live`, `/health/ready` and `/metrics` are served; never on the traffic port.
+    proxy_admin_listen: SocketAddr = "proxy.admin_listen" or "127.0.0.1:9090";
+    /// The Claude API.
+    proxy_upstream: BaseUrl = "proxy.upstream" or "https://api.anthropic.com";
+    /// The protocol spoken upstream. `http1` costs least; `auto` takes what TLS negotiates, and HTTP/1.1 without TLS.
+    proxy_upstream_protocol: UpstreamProtocol = "proxy.upstream_protocol" or "http1";
+    /// PEM file of certificate authorities to trust upstream beside the machine's own.
+    proxy_upstream_ca_file: Option<PathBuf> = "proxy.upstream_ca_file" or "";
+    /// What happens to a credential that no project knows: its usage goes to the default project, or it is refused (401).
+    proxy_unregistered: Unregistered = "proxy.unregistered" or "default-project";
+    /// The URL by which clients reach the proxy, for `results_url` in batch objects. Without it, each request's own `Host` is used.
+    proxy_public_url: Option<BaseUrl> = "proxy.public_url" or "";
+    /// Whether `results_url` in batch objects is pointed at the proxy, so that batch usage is metered, or left as the API sent it.
+    proxy_batch_results: BatchResults = "proxy.batch_results" or "rewrite";
+    /// PEM file of the certificate chain to serve TLS with. Read again when it changes.
+    proxy_tls_cert_file: Option<PathBuf> = "proxy.tls.cert_file" or "";
+    /// PEM file of that certificate's private key.
+    proxy_tls_key_file: Option<PathBuf> = "proxy.tls.key_file" or "";
+
+    /// Largest body for most endpoints, the API's own limit; larger ones get 413.
+    proxy_limits_message_bytes: ByteSize = "proxy.limits.message_bytes" or "32MiB";
+    /// Largest body of a batch.
+    proxy_limits_batch_bytes: ByteSize = "proxy.limits.batch_bytes" or "256MiB";
+    /// Largest body of a file upload.
+    proxy_limits_file_bytes: ByteSize = "proxy.limits.file_bytes" or "500MiB";
+    /// Client connections open at once; more wait to be accepted.
+    proxy_limits_max_connections: NonZeroUsize = "proxy.limits.max_connections" or "16384";
+    /// How long a client may take to send a request's head, TLS handshake included.
+    proxy_limits_header_read_timeout: Duration = "proxy.limits.header_read_timeout" or "30s";
+
+    /// How long connecting upstream may take, TLS included.
+    proxy_deadlines_connect: Duration = "proxy.deadlines.connect" or "5s";
+    /// How long the API may stay silent before the head of its answer. SDKs wait 600 s: their timeout comes first.
+    proxy_deadlines_response: Duration = "proxy.deadlines.response" or "610s";
+    /// How long the API may stay silent within an answer. Longer than clients wait, so that they decide.
+    proxy_deadlines_idle: Duration = "proxy.deadlines.idle" or "15m";
+    /// How long open answers may run on after SIGTERM before they are cut. As long as clients wait; a second signal ends at once.
+    proxy_deadlines_drain: Duration = "proxy.deadlines.drain" or "10m";
+
+    /// Failures to reach the API within the window that open the circuit breaker.
+    proxy_breaker_failures: NonZeroUsize = "proxy.breaker.failures" or "5";
+    /// The window in which failures are counted.
+    proxy_breaker_window: Duration = "proxy.breaker.window" or "30s";
+    /// How long the open breaker refuses (529 with `retry-after`) before it lets trial requests through.
+    proxy_breaker_open_for: Duration = "proxy.breaker.open_for" or "30s";
+    /// Trial requests let through at a time then; one success closes the breaker.
+    proxy_breaker_trials: NonZeroUsize = "proxy.breaker.trials" or "3";
+
+    /// Where the API for projects, keys and usage is served.
+    control_plane_listen: SocketAddr = "control_plane.listen" or "127.0.0.1:3000";
+    /// The ledger.
+    control_plane_database: Database = "control_plane.database" or "sqlite:";
+
+    /// Size of one journal file.
+    journal_segment_bytes: ByteSize = "journal.segment_bytes" or "64MiB";
+    /// The most disk the journal takes while the ledger cannot follow.
+    journal_max_bytes: ByteSize = "journal.max_bytes" or "4GiB";
+    /// When records reach the disk. All survive the death of the process; `always` also makes each survive a power cut, `group` those older than `sync_every`.
+    journal_sync: JournalSync = "journal.sync" or "group";
+    /// Time between two writes to disk with `group`.
+    journal_sync_every: Duration = "journal.sync_every" or "50ms";
+    /// What a full journal does to new requests: `refuse` them, or forward them unmetered and `drop` their events, counted.
+    journal_full: JournalFull = "journal.full" or "refuse";
+
+    /// How log lines look; they go to stderr.
+    log_format: LogFormat = "log.format" or "text";
+    /// The least important log lines that are written.
+    log_level: LogLevel = "log.level" or "info";
+}
+
+/// The value of one setting, or `None` and a fault.
+fn read<T: Setting>(
+    given: Option<&Given>,
+    name: &'static str,
+    default: &str,
+    faults: &mut Vec<Fault>,
+) -> Option<T> {
+    let Some(given) = given else {
+        return if default.is_empty() { T::absent() } else { T::read(default) };
+    };
+    let value = given.value.as_ref().ok().and_then(|text| T::read(text));
+    if value.is_none() {
+        faults.push(Fault::value(name, &given.value, &T::allowed(), given.place.clone()));
+    }
+    value
+}

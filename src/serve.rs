@@ -1,0 +1,187 @@
+//! `mindweave serve`: the proxy and its control plane in one process.
+
+use std::io::{self, Write};
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::Context;
+use mindweave_control_plane::{ControlPlane, MasterKey};
+use mindweave_eventlog::{Journal, ShipEnd, ship};
+use mindweave_metering::PriceBook;
+use mindweave_proxy::{Proxy, ProxyDeps};
+use rustix::fs::Mode;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+use crate::banner::Banner;
+use crate::config::{ADMIN_TOKEN, Config, Environment, MASTER_KEY};
+use crate::data_dir::DataDir;
+use crate::endpoints::{Announcement, Endpoints, local_url};
+use crate::signals::StopSignals;
+use crate::{logging, wiring};
+
+/// Serves until a signal asks for the end.
+///
+/// # Errors
+/// When a part cannot start, or the end is not an orderly one.
+pub(crate) fn run(
+    config: &Config,
+    environment: &Environment,
+    config_file: Option<&Path>,
+    out: &mut impl Write,
+) -> anyhow::Result<()> {
+    logging::start(config);
+    let runtime = tokio::runtime::Runtime::new().context("cannot start the async runtime")?;
+    runtime.block_on(async {
+        let signals = StopSignals::listen().context("cannot take over SIGTERM and SIGINT")?;
+        let server = Server::start(config, environment).await?;
+        let printed = server.banner(config, config_file).print(out);
+        if let Err(error) = printed {
+            tracing::debug!(%error, "nobody reads the banner"); // a daemon may have no stdout
+        }
+        let signal = signals.first().await;
+        tracing::info!(signal, "stopping: open answers may finish");
+        server.stop().await
+    })
+}
+
+/// A running server.
+pub(crate) struct Server {
+    proxy: Proxy,
+    journal: Journal,
+    shipping: JoinHandle<ShipEnd>,
+    stop_shipping: oneshot::Sender<()>,
+    control_plane: ControlPlane,
+    endpoints: Endpoints,
+    // The last two go in this order: the announcement lies in the folder, and the folder's lock ends last.
+    announcement: Announcement,
+    _data_dir: DataDir,
+}
+
+impl Server {
+    /// Starts everything in order: the journal, so that nothing can be forwarded unrecorded; the control plane, so that
+    /// the proxy knows its principals; the proxy; and the announcement that it is ready.
+    ///
+    /// # Errors
+    /// When a part cannot start; the message names the setting that helps.
+    pub(crate) async fn start(config: &Config, environment: &Environment) -> anyhow::Result<Self> {
+        rustix::process::umask(Mode::from_raw_mode(0o077)); // ledger and journal are nobody else's business
+        let data_dir = DataDir::open(&config.data_dir)?;
+        let (admin_token, master_key) = secrets(&data_dir, environment)?;
+        let prices = Arc::new(PriceBook::bundled().context("the bundled price book is broken")?);
+        let (journal, recovery) =
+            Journal::open(wiring::journal(config)).context("the journal cannot be opened")?;
+        let control_plane = ControlPlane::start(wiring::control_plane(config, admin_token, master_key));
+        let control_plane = control_plane.await.map_err(|error| explain(config, error.into()))?;
+        let (stop_shipping, stopped) = oneshot::channel::<()>();
+        let until_stopped = async move { drop(stopped.await) }; // a dropped sender asks for the end too
+        let shipping = tokio::spawn(ship(journal.clone(), control_plane.usage_sink(), until_stopped));
+        let deps =
+            ProxyDeps { snapshots: control_plane.snapshots(), journal: journal.clone(), recovery, prices };
+        let proxy =
+            Proxy::start(wiring::proxy(config), deps).await.map_err(|error| explain(config, error.into()))?;
+        let endpoints = Endpoints {
+            pid: std::process::id(),
+            proxy: proxy.local_addr(),
+            admin: proxy.admin_addr(),
+            control_plane: control_plane.local_addr(),
+        };
+        let announcement =
+            endpoints.announce(&config.data_dir).context("cannot write into the data folder")?;
+        tracing::info!(
+            proxy = %endpoints.proxy,
+            admin = %endpoints.admin,
+            control_plane = %endpoints.control_plane,
+            upstream = config.proxy_upstream.as_str(),
+            version = env!("CARGO_PKG_VERSION"),
+            "ready"
+        );
+        let _data_dir = data_dir;
+        Ok(Self {
+            proxy,
+            journal,
+            shipping,
+            stop_shipping,
+            control_plane,
+            endpoints,
+            announcement,
+            _data_dir,
+        })
+    }
+
+    /// Where it listens.
+    pub(crate) fn endpoints(&self) -> &Endpoints {
+        &self.endpoints
+    }
+
+    /// Stops in the order in which nothing is lost: no new requests and the open ones to their end, then every record to
+    /// the ledger, then the ledger.
+    ///
+    /// # Errors
+    /// When the journal cannot be flushed; its records are then read back at the next start.
+    pub(crate) async fn stop(self) -> anyhow::Result<()> {
+        drop(self.announcement);
+        let drained = self.proxy.drain().await;
+        drop(self.stop_shipping);
+        match self.shipping.await {
+            Ok(ShipEnd::Drained) => {}
+            Ok(ShipEnd::DeadlinePassed | ShipEnd::JournalStopped) => {
+                tracing::warn!(
+                    "the ledger did not take all events in time; the next start delivers the rest"
+                );
+            }
+            Err(error) => tracing::error!(%error, "delivery broke off; the next start delivers the rest"),
+        }
+        self.control_plane.shutdown().await;
+        drained.context("the journal could not be flushed")?;
+        self.journal.close().await.context("the journal could not be closed")?;
+        tracing::info!("stopped");
+        Ok(())
+    }
+
+    fn banner<'a>(&self, config: &'a Config, config_file: Option<&Path>) -> Banner<'a> {
+        let scheme = if config.proxy_tls_cert_file.is_some() { "https" } else { "http" };
+        let config_flag =
+            config_file.map_or_else(String::new, |file| format!("--config {} ", file.display()));
+        Banner {
+            proxy: local_url(scheme, self.endpoints.proxy),
+            admin: local_url("http", self.endpoints.admin),
+            control_plane: local_url("http", self.endpoints.control_plane),
+            upstream: config.proxy_upstream.as_str(),
+            data_dir: &config.data_dir,
+            watch: format!("mindweave {config_flag}usage --follow"),
+        }
+    }
+}
+
+/// The secrets from the environment, else from the data folder.
+fn secrets(
+    data_dir: &DataDir,
+    environment: &Environment,
+) -> anyhow::Result<(mindweave_policy::Secret, MasterKey)> {
+    let admin_token = match environment.secret(ADMIN_TOKEN) {
+        Some(token) => token,
+        None => data_dir.admin_token()?,
+    };
+    let (text, source) = match environment.secret(MASTER_KEY) {
+        Some(text) => (text, MASTER_KEY.to_owned()),
+        None => (data_dir.master_key()?, data_dir.master_key_file().display().to_string()),
+    };
+    let master_key = MasterKey::from_text(text.expose_secret()).with_context(|| source)?;
+    Ok((admin_token, master_key))
+}
+
+/// Adds to the failure to bind an address which setting it comes from and what to do.
+fn explain(config: &Config, error: anyhow::Error) -> anyhow::Error {
+    let bind = error.chain().find_map(|cause| cause.downcast_ref::<io::Error>());
+    let in_use = bind.is_some_and(|cause| cause.kind() == io::ErrorKind::AddrInUse);
+    let text = format!("{error:#}");
+    let names = |addr: SocketAddr| text.contains(&addr.to_string());
+    match config.listeners().into_iter().find(|(_, addr)| in_use && names(*addr)) {
+        Some((key, addr)) => error.context(format!(
+            "{addr} is in use: is another mindweave running? Stop it, or set {key} to another address"
+        )),
+        None => error,
+    }
+}

@@ -1,0 +1,106 @@
+//! From the configuration's words to the parts' own settings.
+
+use std::time::Duration;
+
+use mindweave_control_plane::{ControlPlaneConfig, MasterKey};
+use mindweave_eventlog::{JournalConfig, SyncPolicy};
+use mindweave_policy::Secret;
+use mindweave_proxy::{BodyLimits, BreakerConfig, ProxyConfig, ServerConfig, TlsConfig, UpstreamConfig};
+
+use crate::config::{Config, JournalSync};
+
+/// A connection that moves no byte is given up this long after the upstream's own deadlines, so that their errors reach the
+/// client first.
+const STALL_MARGIN: Duration = Duration::from_secs(60);
+
+/// The journal's settings.
+pub(crate) fn journal(config: &Config) -> JournalConfig {
+    JournalConfig {
+        segment_bytes: config.journal_segment_bytes.0,
+        max_bytes: config.journal_max_bytes.0,
+        sync: match config.journal_sync {
+            JournalSync::Group => SyncPolicy::Group { every: config.journal_sync_every },
+            JournalSync::Always => SyncPolicy::Always,
+        },
+        ..JournalConfig::new(config.journal_dir())
+    }
+}
+
+/// The control plane's settings.
+pub(crate) fn control_plane(
+    config: &Config,
+    admin_token: Secret,
+    master_key: MasterKey,
+) -> ControlPlaneConfig {
+    ControlPlaneConfig::new(config.control_plane_listen, config.ledger_file(), admin_token, master_key)
+}
+
+/// The proxy's settings.
+pub(crate) fn proxy(config: &Config) -> ProxyConfig {
+    ProxyConfig {
+        server: server(config),
+        admin_listen: config.proxy_admin_listen,
+        upstream: upstream(config),
+        drain_limit: config.proxy_deadlines_drain,
+        unregistered: config.proxy_unregistered,
+        body_limits: BodyLimits {
+            messages: config.proxy_limits_message_bytes.0,
+            batches: config.proxy_limits_batch_bytes.0,
+            files: config.proxy_limits_file_bytes.0,
+        },
+        journal_full: config.journal_full,
+        batch_results: config.proxy_batch_results,
+        public_url: config.proxy_public_url.as_ref().map(|url| url.as_str().to_owned()),
+    }
+}
+
+fn server(config: &Config) -> ServerConfig {
+    let files = config.proxy_tls_cert_file.as_ref().zip(config.proxy_tls_key_file.as_ref());
+    let silence = config.proxy_deadlines_response.max(config.proxy_deadlines_idle);
+    ServerConfig {
+        tls: files.map(|(certificate, key)| TlsConfig::new(certificate, key)),
+        max_connections: config.proxy_limits_max_connections.get(),
+        header_timeout: config.proxy_limits_header_read_timeout,
+        stall_timeout: silence.saturating_add(STALL_MARGIN),
+        ..ServerConfig::new(config.proxy_listen)
+    }
+}
+
+fn upstream(config: &Config) -> UpstreamConfig {
+    UpstreamConfig {
+        protocol: config.proxy_upstream_protocol,
+        extra_ca_file: config.proxy_upstream_ca_file.clone(),
+        connect_timeout: config.proxy_deadlines_connect,
+        response_timeout: config.proxy_deadlines_response,
+        body_idle_timeout: config.proxy_deadlines_idle,
+        breaker: BreakerConfig {
+            failures: config.proxy_breaker_failures.get(),
+            window: config.proxy_breaker_window,
+            open_for: config.proxy_breaker_open_for,
+            trials: config.proxy_breaker_trials.get(),
+        },
+        ..UpstreamConfig::new(config.proxy_upstream.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Environment;
+
+    /// Each default is written twice: for people in the table of settings, and where it works with its reason.
+    #[test]
+    fn the_documented_defaults_are_the_parts_own() {
+        let config = Config::load(None, &Environment::default()).unwrap();
+        let (ours, own) = (proxy(&config), ProxyConfig::new(mindweave_proxy::CLAUDE_API));
+        assert_eq!((ours.server, ours.upstream), (own.server, own.upstream));
+        assert_eq!((ours.admin_listen, ours.drain_limit), (own.admin_listen, own.drain_limit));
+        assert_eq!((ours.body_limits, ours.journal_full), (own.body_limits, own.journal_full));
+        assert_eq!((ours.batch_results, ours.public_url), (own.batch_results, own.public_url));
+        let (ours, own) = (journal(&config), JournalConfig::new(config.journal_dir()));
+        assert_eq!(
+            (ours.segment_bytes, ours.max_bytes, ours.sync),
+            (own.segment_bytes, own.max_bytes, own.sync)
+        );
+    }
+}
