@@ -19,9 +19,9 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Reading connections. Each is a thread; reads are short and the machine has few cores.
 const READERS: u32 = 4;
-/// The log is folded into the file each time it has grown by this many pages (16 MiB): rarely enough that ingest does
-/// not wait for the disk at every few batches, often enough that readers do not search a long log.
-const CHECKPOINT_PAGES: &str = "4000";
+/// The log is folded into the file each time it has grown by this many pages (4 MiB). Whoever commits then waits for the
+/// disk: with four times as many, the slowest writes of the API under full ingest took four times as long.
+const CHECKPOINT_PAGES: &str = "1000";
 /// The log file is cut back to this size after a checkpoint.
 const LOG_SIZE_LIMIT_BYTES: &str = "67108864";
 /// Page cache of the writer, in KiB (negative: that is how SQLite tells KiB from pages).
