@@ -133,3 +133,51 @@ fn answer(status: StatusCode, content_type: HeaderValue, body: impl Into<Bytes>)
     response.headers_mut().insert(CONTENT_TYPE, content_type);
     response
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpStream;
+
+    use super::*;
+
+    async fn ask(server: &Server, request_line: &str) -> String {
+        let mut tcp = TcpStream::connect(server.local_addrs()[0]).await.unwrap();
+        let request = format!("{request_line} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
+        tcp.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        tcp.read_to_string(&mut answer).await.unwrap();
+        answer
+    }
+
+    #[tokio::test]
+    async fn a_proxy_is_alive_at_once_and_ready_when_no_reason_is_left() {
+        let readiness = Readiness::starting();
+        let server = start((Ipv4Addr::LOCALHOST, 0).into(), Arc::clone(&readiness)).await.unwrap();
+        assert!(ask(&server, "GET /health/live").await.starts_with("HTTP/1.1 200 "));
+        readiness.raise(NotReady::JournalFull);
+        let answer = ask(&server, "GET /health/ready").await;
+        assert!(
+            answer.starts_with("HTTP/1.1 503 ") && answer.ends_with("not ready: starting, journal_full\n")
+        );
+        readiness.clear(NotReady::Starting);
+        readiness.clear(NotReady::JournalFull);
+        assert!(ask(&server, "GET /health/ready").await.starts_with("HTTP/1.1 200 "));
+        readiness.raise(NotReady::Draining);
+        assert!(ask(&server, "GET /health/ready").await.ends_with("not ready: draining\n"));
+    }
+
+    #[tokio::test]
+    async fn metrics_are_described_and_other_paths_are_not_there() {
+        let server = start((Ipv4Addr::LOCALHOST, 0).into(), Readiness::starting()).await.unwrap();
+        let answer = ask(&server, "GET /metrics").await;
+        assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+        assert!(answer.contains("# HELP mindweave_server_connections_open client connections"), "{answer}");
+        assert!(answer.contains("mindweave_upstream_failures_total{reason=\"cut\"}"), "{answer}");
+        assert!(ask(&server, "GET /v1/messages").await.starts_with("HTTP/1.1 404 "));
+        assert!(ask(&server, "POST /metrics").await.starts_with("HTTP/1.1 405 "));
+        assert!(ask(&server, "HEAD /health/live").await.ends_with("\r\n\r\n"));
+    }
+}

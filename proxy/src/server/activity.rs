@@ -29,6 +29,8 @@ pub(super) struct Activity {
     since_ms: AtomicU64,
     /// Counts reads and writes that moved something.
     moves: AtomicU64,
+    /// HTTP/1 only: a body has failed and waits until everything before its failure is written.
+    flush_awaited: AtomicBool,
     /// HTTP/1 only: what was read while no request was under way, hence the raw bytes of the next head.
     head: Option<Mutex<HeadCopy>>,
 }
@@ -65,6 +67,7 @@ impl Activity {
             within_head: AtomicBool::new(false),
             since_ms: AtomicU64::new(0),
             moves: AtomicU64::new(0),
+            flush_awaited: AtomicBool::new(false),
             head: None,
         }
     }
@@ -87,6 +90,11 @@ impl Activity {
     /// Bytes went either way.
     pub(super) fn moved(&self) {
         self.moves.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// All that hyper had buffered is written. True when somebody waits for that.
+    pub(super) fn flushed(&self) -> bool {
+        self.flush_awaited.load(Ordering::Relaxed) && self.flush_awaited.swap(false, Ordering::Relaxed)
     }
 
     /// A request head is complete. The request is under way until what this returns is dropped.
@@ -146,6 +154,20 @@ impl Activity {
 /// A request under way.
 #[derive(Debug)]
 pub(super) struct InFlight(Arc<Activity>);
+
+impl InFlight {
+    /// Asks to be polled again once all that hyper has buffered is written. `None` over HTTP/2, where another task writes.
+    pub(super) fn await_flush(&self) -> Option<()> {
+        self.0.head.as_ref()?;
+        self.0.flush_awaited.store(true, Ordering::Relaxed);
+        Some(())
+    }
+
+    /// Whether what was asked for has not happened yet.
+    pub(super) fn awaits_flush(&self) -> bool {
+        self.0.flush_awaited.load(Ordering::Relaxed)
+    }
+}
 
 impl Drop for InFlight {
     fn drop(&mut self) {

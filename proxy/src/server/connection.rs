@@ -1,7 +1,8 @@
 //! One client connection from its first byte to its last.
 
 use std::convert::Infallible;
-use std::net::SocketAddr;
+use std::io;
+use std::net::{Shutdown, SocketAddr};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -144,7 +145,14 @@ impl<H: Handler> Shared<H> {
         match end {
             End::Said => stream.linger().await,
             // Where only the end of the connection ends a body, a polite end would make a cut body look complete.
-            End::Broken if close_delimited.load(Ordering::Relaxed) => reset_on_close(stream.get_ref().tcp()),
+            End::Cut if close_delimited.load(Ordering::Relaxed) => {
+                socket_option(SockRef::from(stream.get_ref().tcp()).set_linger(Some(Duration::ZERO)));
+            }
+            // No more than the end of TCP's stream: TLS has an end of its own, which would say that all is well.
+            End::Cut => {
+                socket_option(SockRef::from(stream.get_ref().tcp()).shutdown(Shutdown::Write));
+                stream.linger().await;
+            }
             End::Broken => {}
         }
     }
@@ -164,10 +172,10 @@ impl<H: Handler> Shared<H> {
     }
 }
 
-/// Makes the kernel end the connection with a reset instead of an end of stream.
-fn reset_on_close(tcp: &TcpStream) {
-    if let Err(error) = SockRef::from(tcp).set_linger(Some(Duration::ZERO)) {
-        tracing::debug!(%error, "connection cannot be reset");
+/// A kernel that refuses has seen the connection end already.
+fn socket_option(outcome: io::Result<()>) {
+    if let Err(error) = outcome {
+        tracing::debug!(%error, "connection cannot be ended as it should");
     }
 }
 
@@ -185,6 +193,8 @@ async fn answer<H: Handler>(
 enum End {
     /// All was said; the client may not have read it yet.
     Said,
+    /// The response body failed, and what came before that is written.
+    Cut,
     /// In the middle of something.
     Broken,
 }
@@ -243,7 +253,7 @@ fn ended(outcome: Result<(), hyper::Error>) -> End {
         }
         Err(error) => {
             tracing::debug!(error = &error as &dyn std::error::Error, "client connection broke");
-            End::Broken
+            if error.is_user() { End::Cut } else { End::Broken }
         }
     }
 }

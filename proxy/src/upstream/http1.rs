@@ -80,6 +80,20 @@ impl<B: RequestBody> Pool<B> {
         Some(connection)
     }
 
+    #[cfg(test)]
+    pub(super) fn idle_count(&self) -> usize {
+        self.idle.lock().connections.len()
+    }
+
+    /// Looks, as a checkout would, but puts the connection back where it was.
+    #[cfg(test)]
+    pub(super) fn newest_is_closed(&self) -> bool {
+        let mut context = Context::from_waker(std::task::Waker::noop());
+        let mut idle = self.idle.lock();
+        let Some((newest, _)) = idle.connections.back_mut() else { return true };
+        Pin::new(&mut newest.hyper).poll_without_shutdown(&mut context).is_ready()
+    }
+
     fn put(self: &Arc<Self>, connection: Box<Connection<B>>) {
         let mut idle = self.idle.lock();
         if idle.connections.len() >= self.max_idle {

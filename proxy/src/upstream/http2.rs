@@ -107,6 +107,11 @@ impl<B: RequestBody> Connections<B> {
         Some(Slot { sender: chosen.sender.clone(), stream: StreamCount::new(&chosen.load) })
     }
 
+    #[cfg(test)]
+    pub(super) fn open_count(&self) -> usize {
+        self.open.lock().iter().filter(|connection| !connection.sender.is_closed()).count()
+    }
+
     /// Adds a connection and takes its first stream.
     pub(super) async fn start(&self, stream: Stream) -> Result<Slot<B>, UpstreamError> {
         let (sender, mut driver) = http2::Builder::new(TokioExecutor::new())
