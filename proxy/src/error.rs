@@ -41,6 +41,8 @@ pub(crate) enum ProxyError {
     MethodNotSupported,
     #[error("a transfer coding other than chunked")]
     TransferCodingUnsupported,
+    #[error("more than one host")]
+    HostAmbiguous,
     #[error("the request target is not a path")]
     TargetInvalid,
     #[error("the request body is longer than {limit} bytes")]
@@ -131,6 +133,7 @@ impl ProxyError {
             | Self::DefaultProjectMissing
             | Self::MethodNotSupported
             | Self::TransferCodingUnsupported
+            | Self::HostAmbiguous
             | Self::TargetInvalid
             | Self::RequestTooLarge { .. } => Outcome::Denied,
         }
@@ -218,6 +221,7 @@ mod tests {
             ProxyError::DefaultProjectMissing,
             ProxyError::MethodNotSupported,
             ProxyError::TransferCodingUnsupported,
+            ProxyError::HostAmbiguous,
             ProxyError::TargetInvalid,
             ProxyError::RequestTooLarge { limit: 1 },
             ProxyError::RequestIncomplete,

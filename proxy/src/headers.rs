@@ -54,11 +54,14 @@ enum Verdict {
     Credential,
 }
 
-/// Refuses framing that two readers could take differently: any transfer coding but a single `chunked`.
+/// Refuses what two readers could take differently: any transfer coding but a single `chunked`, and several hosts.
 ///
-/// hyper refuses `content-length` conflicts and codings that do not end in `chunked`; what is left is stacks of codings,
-/// which the API does not use either.
-pub(crate) fn check_framing(headers: &HeaderMap) -> Result<(), ProxyError> {
+/// The server refuses conflicts around `content-length` and codings that do not end in `chunked`; what is left are stacks of
+/// codings, which the API does not use either.
+pub(crate) fn check_unambiguous(headers: &HeaderMap) -> Result<(), ProxyError> {
+    if headers.get_all(HOST).iter().nth(1).is_some() {
+        return Err(ProxyError::HostAmbiguous);
+    }
     let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
     match (codings.next(), codings.next()) {
         (None, _) => Ok(()),

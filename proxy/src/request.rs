@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, HeaderValue};
+use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, HeaderValue, TRANSFER_ENCODING};
 use http::request::Parts;
 use http::{Method, Request, Response, Uri, Version};
+use http_body::Body;
 use hyper::body::Incoming;
 use mindweave_eventlog::{Admission, AppendError};
 use mindweave_metering::{Encoding, Endpoint, RequestScan};
@@ -81,7 +82,7 @@ impl RequestService {
         let (body, watch) = RequestBody::new(body, limit, scan(&head, &endpoint));
 
         // What two readers could take for two different requests is not read at all.
-        headers::check_framing(&head.headers)?;
+        headers::check_unambiguous(&head.headers)?;
         let target = target(&head)?;
 
         // One version of keys and projects from here to the end.
@@ -177,11 +178,16 @@ impl RequestService {
         body: RequestBody,
     ) -> Request<RequestBody> {
         let rules = ForwardRules { credential, host: &self.host, version: head.version };
+        let length_unknown = head.version >= Version::HTTP_2 && !body.is_end_stream();
         let mut request = Request::new(body);
         *request.method_mut() = head.method;
         *request.uri_mut() = target;
         *request.version_mut() = Version::HTTP_11; // our own, not the client's (RFC 9112, section 2.3)
         *request.headers_mut() = headers::for_upstream(head.headers, &rules);
+        if length_unknown && !request.headers().contains_key(CONTENT_LENGTH) {
+            // Unasked, hyper sends no body with GET over HTTP/1.1. Over HTTP/2 it drops the field.
+            request.headers_mut().insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+        }
         *request.extensions_mut() = head.extensions; // the letter case of header names is in there
         request
     }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use mindweave_eventlog::{Admission, Journal};
+use mindweave_eventlog::{Admission, AppendError, Journal};
 use mindweave_metering::{
     BatchResults, Bill, Certainty, DecisionRecord, EVENT_VERSION, Effect, EndpointKind, Envelope, EventId,
     EventType, MeteredItem, MeteredResponse, NanoUsd, Outcome, PriceBook, ProxyId, RequestFacts, UsageEvent,
@@ -115,9 +115,14 @@ impl Ledger {
             Some(admission) => self.journal.append_finished(admission, &payload),
             None => self.journal.append_event(&payload),
         };
-        if let Err(error) = appended {
-            metrics::event_lost();
-            tracing::error!(error = chain(&error), "usage event could not be journaled");
+        match appended {
+            Ok(_) => {}
+            // Whoever chose to go on with a full journal gets a counter, not a line for every request.
+            Err(AppendError::Full) => metrics::event_lost(),
+            Err(error) => {
+                metrics::event_lost();
+                tracing::error!(error = chain(&error), "usage event could not be journaled");
+            }
         }
     }
 

@@ -55,6 +55,7 @@ impl Face {
             ProxyError::DefaultProjectMissing => DEFAULT_PROJECT_MISSING,
             ProxyError::MethodNotSupported => METHOD_NOT_SUPPORTED,
             ProxyError::TransferCodingUnsupported => TRANSFER_CODING_UNSUPPORTED,
+            ProxyError::HostAmbiguous => HOST_AMBIGUOUS,
             ProxyError::TargetInvalid => TARGET_INVALID,
             ProxyError::RequestTooLarge { .. } => REQUEST_TOO_LARGE,
             ProxyError::RequestIncomplete => REQUEST_INCOMPLETE,
@@ -136,6 +137,8 @@ const TRANSFER_CODING_UNSUPPORTED: Face = Face::new(
     "The only supported transfer-encoding is chunked.",
     Retry::Pointless,
 );
+const HOST_AMBIGUOUS: Face =
+    Face::new(400, "invalid_request_error", "host_ambiguous", "A request has one host.", Retry::Pointless);
 const TARGET_INVALID: Face = Face::new(
     400,
     "invalid_request_error",

@@ -50,7 +50,7 @@ async fn nothing_is_added_on_the_way() {
 }
 
 #[tokio::test]
-async fn framing_that_could_be_read_in_two_ways_is_refused() {
+async fn what_could_be_read_in_two_ways_is_refused() {
     let mut upstream = Upstream::answering("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").await;
     let proxy = TestProxy::start(upstream.address).await;
     for framing in [
@@ -62,6 +62,11 @@ async fn framing_that_could_be_read_in_two_ways_is_refused() {
             call(proxy.address, format!("POST /x HTTP/1.1\r\nHost: h\r\n{framing}\r\n\r\n0\r\n\r\n")).await;
         assert_eq!(answer.status(), 501, "{framing}");
     }
+    let answer = call(proxy.address, "GET /x HTTP/1.1\r\nHost: h\r\nHost: h\r\n\r\n").await;
+    assert_eq!(
+        (answer.status(), answer.header("mindweave-reason").as_deref()),
+        (400, Some("host_ambiguous"))
+    );
     assert!(upstream.is_untouched());
 }
 

@@ -1,6 +1,6 @@
 //! Request bodies that are too long, and a journal without room.
 
-use mindweave_eventlog::JournalConfig;
+use mindweave_eventlog::{JournalConfig, Sequence, SyncPolicy};
 use mindweave_metering::{Effect, NanoUsd, Outcome};
 use mindweave_proxy::JournalFull;
 use tokio::io::AsyncWriteExt;
@@ -88,6 +88,33 @@ async fn a_refused_client_that_sends_on_still_gets_its_answer() {
     // And the connection is good for the next request.
     client.stream.write_all(b"GET /v1/models HTTP/1.1\r\nHost: h\r\n\r\n").await.unwrap();
     assert_eq!(client.message(Kind::Response).await.unwrap().status(), 200);
+}
+
+#[tokio::test]
+async fn a_client_that_asks_before_sending_too_much_is_not_told_to_go_on() {
+    let upstream = Upstream::answering(OK).await;
+    let proxy = TestProxy::start(upstream.address).await;
+    let mut client = open(
+        proxy.address,
+        "POST /v1/messages HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\nContent-Length: 99999999\r\n\r\n",
+    )
+    .await;
+    let first = client.until(b"\r\n\r\n").await;
+    assert!(first.starts_with(b"HTTP/1.1 413"), "{}", String::from_utf8_lossy(&first));
+}
+
+#[tokio::test]
+async fn requests_wait_for_the_disk_where_the_journal_promises_it() {
+    let upstream = Upstream::answering(OK).await;
+    let dir = tempfile::tempdir().unwrap();
+    let mut journal = JournalConfig::new(dir.path());
+    journal.segment_bytes = 1024 * 1024;
+    journal.sync = SyncPolicy::Always;
+    let url = format!("http://{}", upstream.address);
+    let proxy = TestProxy::with_journal(dir, journal, &url, |_| {}).await;
+    assert_eq!(call(proxy.address, "GET /v1/models HTTP/1.1\r\nHost: h\r\n\r\n").await.status(), 200);
+    assert!(proxy.journal.stats().synced >= Sequence::new(1), "the admission at least");
+    assert_eq!(proxy.event().await.outcome, Outcome::Complete);
 }
 
 #[tokio::test]

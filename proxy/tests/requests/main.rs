@@ -9,6 +9,8 @@ mod endings;
 #[cfg(test)]
 mod hop_by_hop;
 #[cfg(test)]
+mod http2;
+#[cfg(test)]
 mod identity_of_bytes;
 #[cfg(test)]
 mod lifecycle;
