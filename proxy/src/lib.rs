@@ -24,7 +24,7 @@
 //!
 //! hyper keeps headers in a map, so repeated names are sent together where the first one stood. Trailers pass where a
 //! `trailer` field announces them, as RFC 9110 has it, with names in lower case. A URI fragment, which no client may send,
-//! is dropped. Protocol upgrades are not offered. A reason phrase survives HTTP/1.1 only.
+//! is dropped. Protocol upgrades are not offered. A reason phrase survives HTTP/1.1 only, and only if it is ASCII.
 
 mod admin;
 mod attribution;
