@@ -1,6 +1,7 @@
 //! One client connection from its first byte to its last.
 
 use std::convert::Infallible;
+use std::error::Error;
 use std::io;
 use std::net::{Shutdown, SocketAddr};
 use std::pin::{Pin, pin};
@@ -248,12 +249,15 @@ fn ended(outcome: Result<(), hyper::Error>) -> End {
         Ok(()) => End::Said,
         // hyper has answered with an error status of its own.
         Err(error) if error.is_parse() => {
-            tracing::debug!(error = &error as &dyn std::error::Error, "client sent what is not http");
+            let error: &dyn Error = &error;
+            tracing::debug!(error, "client sent what is not http");
             End::Said
         }
         Err(error) => {
-            tracing::debug!(error = &error as &dyn std::error::Error, "client connection broke");
-            if error.is_user() { End::Cut } else { End::Broken }
+            let end = if error.is_user() { End::Cut } else { End::Broken };
+            let error: &dyn Error = &error;
+            tracing::debug!(error, "client connection broke");
+            end
         }
     }
 }

@@ -10,7 +10,7 @@ pub(crate) type BoxError = Box<dyn Error + Send + Sync>;
 
 /// Why there is no response, or no more of it. The cause is in `source`, never in the text.
 #[derive(Debug, thiserror::Error)]
-pub enum UpstreamError {
+pub(crate) enum UpstreamError {
     /// The circuit is open: nothing was sent.
     #[error("the upstream failed repeatedly, not trying again yet")]
     BreakerOpen {
@@ -56,18 +56,6 @@ pub enum UpstreamError {
 }
 
 impl UpstreamError {
-    /// The request body's own error, where it is one of type `E`.
-    pub(crate) fn request_body_cause<E: Error + 'static>(&self) -> Option<&E> {
-        let mut cause: Option<&(dyn Error + 'static)> = self.source();
-        while let Some(error) = cause {
-            if let Some(found) = error.downcast_ref::<E>() {
-                return Some(found);
-            }
-            cause = error.source();
-        }
-        None
-    }
-
     /// Counts this failure. Every failure is counted once, where it leaves this module.
     pub(super) fn count(&self) {
         let failures = &metrics::upstream().failures;

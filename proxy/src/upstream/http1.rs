@@ -168,7 +168,7 @@ impl<B: RequestBody> Connection<B> {
         mut self: Box<Self>,
         request: Request<B>,
         limits: &Limits,
-    ) -> Result<Response<UpstreamBody>, Unsent<B>> {
+    ) -> Result<Response<UpstreamBody>, Box<Unsent<B>>> {
         let progress = Arc::clone(&self.progress);
         let request = request.map(|body| Upload::start(body, &progress));
         let mut response = pin!(self.sender.try_send_request(request));
@@ -187,15 +187,15 @@ impl<B: RequestBody> Connection<B> {
                 }
                 Poll::Ready(Err(mut error)) => {
                     let request = error.take_message().map(|request| request.map(Upload::into_body));
-                    Poll::Ready(Err(Unsent {
-                        error: UpstreamError::before_response(error.into_error()),
+                    Poll::Ready(Err(Unsent::boxed(
+                        UpstreamError::before_response(error.into_error()),
                         request,
-                    }))
+                    )))
                 }
                 Poll::Pending => {
                     let Some(open) = &mut connection else { return Poll::Pending };
                     let silence = open.timer.poll(context, limits.response, || progress.last());
-                    silence.map(|()| Err(Unsent { error: progress.no_response(), request: None }))
+                    silence.map(|()| Err(Unsent::boxed(progress.no_response(), None)))
                 }
             }
         })

@@ -152,7 +152,7 @@ impl<B: RequestBody> Slot<B> {
         mut self,
         request: Request<B>,
         limits: &Limits,
-    ) -> Result<Response<UpstreamBody>, Unsent<B>> {
+    ) -> Result<Response<UpstreamBody>, Box<Unsent<B>>> {
         let exchange = Exchange {
             timer: SilenceTimer::new(limits.response.min(limits.body_idle)),
             progress: Arc::new(Progress::new()),
@@ -170,15 +170,12 @@ impl<B: RequestBody> Slot<B> {
             }
             Poll::Ready(Err(mut error)) => {
                 let request = error.take_message().map(|request| request.map(Upload::into_body));
-                Poll::Ready(Err(Unsent {
-                    error: UpstreamError::before_response(error.into_error()),
-                    request,
-                }))
+                Poll::Ready(Err(Unsent::boxed(UpstreamError::before_response(error.into_error()), request)))
             }
             Poll::Pending => {
                 let Some(exchange) = &mut exchange else { return Poll::Pending };
                 let silence = exchange.poll_silence(context, limits.response);
-                silence.map(|()| Err(Unsent { error: exchange.progress.no_response(), request: None }))
+                silence.map(|()| Err(Unsent::boxed(exchange.progress.no_response(), None)))
             }
         })
         .await

@@ -36,8 +36,7 @@ pub use self::config::{
     UpstreamConfig, UpstreamConfigError, UpstreamProtocol,
 };
 use self::connector::Connector;
-pub(crate) use self::error::BoxError;
-pub use self::error::UpstreamError;
+pub(crate) use self::error::{BoxError, UpstreamError};
 use self::stream::Stream;
 use crate::metrics;
 
@@ -60,6 +59,13 @@ struct Limits {
 struct Unsent<B> {
     error: UpstreamError,
     request: Option<Request<B>>,
+}
+
+impl<B> Unsent<B> {
+    /// Boxed, for it is as large as a request and rare.
+    fn boxed(error: UpstreamError, request: Option<Request<B>>) -> Box<Self> {
+        Box::new(Self { error, request })
+    }
 }
 
 /// One upstream with its connections and its circuit breaker. Cheap to clone.
@@ -164,11 +170,13 @@ impl<B: RequestBody> Inner<B> {
                     return Err(UpstreamError::UnexpectedSwitch);
                 }
                 Ok(response) => return Ok(response),
-                Err(Unsent { request: Some(unsent), .. }) if reused => {
-                    metrics::upstream().stale_connections.increment(1);
-                    request = unsent;
-                }
-                Err(Unsent { error, .. }) => return Err(error),
+                Err(failed) => match *failed {
+                    Unsent { request: Some(unsent), .. } if reused => {
+                        metrics::upstream().stale_connections.increment(1);
+                        request = unsent;
+                    }
+                    Unsent { error, .. } => return Err(error),
+                },
             }
         }
     }

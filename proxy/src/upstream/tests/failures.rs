@@ -1,5 +1,7 @@
 //! Every way in which an upstream can fail, and what the caller sees.
 
+use std::error::Error;
+
 use super::*;
 
 #[tokio::test]
@@ -177,7 +179,8 @@ async fn the_request_bodys_own_error_comes_back_and_is_not_the_upstreams_fault()
         feed.send(Err(Box::new(ClientGone))).await.unwrap();
         let error = upstream.send(post("/", body)).await.unwrap_err();
         assert!(matches!(error, UpstreamError::RequestBody(_)), "{error:?}");
-        assert!(error.request_body_cause::<ClientGone>().is_some());
+        let causes = std::iter::successors(error.source(), |cause| (*cause).source());
+        assert!(causes.last().unwrap().is::<ClientGone>());
     }
 }
 
