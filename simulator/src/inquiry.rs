@@ -136,10 +136,13 @@ impl<'a> Inquiry<'a> {
         Ok(inquiry)
     }
 
-    /// Whether the last message brings the result of a client tool: then an agent loop has to come to its end.
+    /// Whether the client's turn brings the result of a tool: then an agent loop has to come to its end. Clients may put
+    /// a reminder into a message of its own after the result, so everything since the last answer counts.
     pub(crate) fn brings_tool_result(&self) -> bool {
-        let last = self.messages.as_deref().and_then(<[_]>::last);
-        last.is_some_and(|message| contains(message.get().as_bytes(), b"\"tool_result\""))
+        let newest_first = self.messages.as_deref().unwrap_or_default().iter().rev();
+        newest_first
+            .take_while(|message| !is_answer(message))
+            .any(|message| contains(message.get().as_bytes(), b"\"tool_result\""))
     }
 
     /// The schema that the answer's text has to follow, if one is given.
@@ -171,6 +174,16 @@ pub(crate) fn estimated_tokens(bytes: usize) -> u64 {
     u64::try_from(bytes).unwrap_or(u64::MAX).div_ceil(4).max(8)
 }
 
+/// Whether a message of the conversation is the model's.
+fn is_answer(message: &RawValue) -> bool {
+    #[derive(Deserialize)]
+    struct Spoken<'a> {
+        #[serde(borrow)]
+        role: Cow<'a, str>,
+    }
+    serde_json::from_str::<Spoken<'_>>(message.get()).is_ok_and(|spoken| spoken.role == "assistant")
+}
+
 fn contains(haystack: &[u8], needle: &[u8]) -> bool {
     memchr::memmem::find(haystack, needle).is_some()
 }
@@ -196,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tool_result_is_seen_in_the_last_message_only() {
+    fn a_tool_result_is_seen_since_the_last_answer_only() {
         let read = |text: &'static str| {
             Inquiry::read(&Bytes::from_static(text.as_bytes()), ApiVersion::June2023)
                 .unwrap()
@@ -208,7 +221,9 @@ mod tests {
             let text = format!(r#"{{"model":"claude-x","messages":[{messages}]}}"#);
             &*Box::leak(text.into_boxed_str())
         };
+        let answer = r#"{"role":"assistant","content":"done"}"#;
         assert!(read(body(&format!("{question},{result}"))));
-        assert!(!read(body(&format!("{result},{question}"))));
+        assert!(read(body(&format!("{result},{question}"))));
+        assert!(!read(body(&format!("{result},{answer},{question}"))));
     }
 }
