@@ -15,8 +15,10 @@ const CLAUDE_CODE_FEATURES: [(&str, &str); 4] = [
 /// A running server's addresses, as URLs for people.
 #[derive(Debug)]
 pub(crate) struct Banner<'a> {
-    /// Where apps send their traffic.
+    /// Where it listens for traffic.
     pub(crate) proxy: String,
+    /// What apps are to be given.
+    pub(crate) base_url: String,
     /// Health and metrics.
     pub(crate) admin: String,
     /// The API.
@@ -32,7 +34,7 @@ pub(crate) struct Banner<'a> {
 impl Banner<'_> {
     /// Prints it.
     pub(crate) fn print(&self, out: &mut impl Write) -> io::Result<()> {
-        let Self { proxy, admin, control_plane, upstream, watch, .. } = self;
+        let Self { proxy, base_url, admin, control_plane, upstream, watch, .. } = self;
         writeln!(out, "MindWeave {} is ready", env!("CARGO_PKG_VERSION"))?;
         writeln!(out)?;
         writeln!(out, "  proxy    {proxy}  ->  {upstream}")?;
@@ -42,7 +44,7 @@ impl Banner<'_> {
         writeln!(out)?;
         writeln!(out, "Point apps, SDKs and Claude Code at it; they keep their own key:")?;
         writeln!(out)?;
-        writeln!(out, "  export ANTHROPIC_BASE_URL={proxy}")?;
+        writeln!(out, "  export ANTHROPIC_BASE_URL={base_url}")?;
         writeln!(out)?;
         writeln!(out, "Claude Code turns features off behind any custom base URL; these turn them back on:")?;
         writeln!(out)?;
@@ -66,6 +68,7 @@ mod tests {
     fn the_banner_holds_the_exact_lines_to_copy() {
         let banner = Banner {
             proxy: "http://127.0.0.1:8000".to_owned(),
+            base_url: "http://127.0.0.1:8000".to_owned(),
             admin: "http://127.0.0.1:9090".to_owned(),
             control_plane: "http://127.0.0.1:3000".to_owned(),
             upstream: "https://api.anthropic.com",

@@ -16,7 +16,7 @@ const SECONDS_A_DAY: u64 = 86_400;
 ///
 /// Without a command it serves.
 #[derive(Debug, Parser)]
-#[command(name = "mindweave", version, max_term_width = 110, propagate_version = true)]
+#[command(name = "mindweave", version, max_term_width = 110)]
 pub(crate) struct Cli {
     /// Configuration file [default: ./mindweave.toml if there is one]
     #[arg(long, global = true, value_name = "FILE", env = "MINDWEAVE_CONFIG")]
@@ -218,29 +218,21 @@ pub(crate) struct Usage {
     pub(crate) interval: Option<Interval>,
 }
 
-/// What usage can be summed by.
+/// What usage can be summed by. Without further words: help then lists the values in one line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum GroupBy {
-    /// The project
     Project,
-    /// The model that answered
     Model,
-    /// The MindWeave key
     Key,
-    /// The person
     User,
-    /// The team
     Team,
 }
 
 /// How usage can be split over time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Interval {
-    /// A row a minute
     Minute,
-    /// A row an hour
     Hour,
-    /// A row a day
     Day,
 }
 

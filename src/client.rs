@@ -110,7 +110,7 @@ impl Client {
         Ok(Self::at(&base, token))
     }
 
-    /// A client for this URL.
+    /// A client for this URL, or for `host:port`.
     pub(crate) fn at(base: &str, token: Secret) -> Self {
         let config = Agent::config_builder()
             .http_status_as_error(false)
@@ -119,7 +119,9 @@ impl Client {
             .timeout_connect(Some(CONNECT_TIMEOUT))
             .timeout_global(Some(CALL_TIMEOUT))
             .build();
-        Self { agent: config.new_agent(), base: base.trim_end_matches('/').to_owned(), token }
+        let base = base.trim_end_matches('/');
+        let base = if base.contains("://") { base.to_owned() } else { format!("http://{base}") };
+        Self { agent: config.new_agent(), base, token }
     }
 
     /// GETs a path.
@@ -286,5 +288,10 @@ mod tests {
         let faulty = Config::load(None, &Environment::with(&[("MINDWEAVE_NO__SUCH", "1")]));
         let options = Server { server: Some("http://x/".to_owned()), token: Some("t".to_owned()) };
         assert_eq!(Client::new(&options, faulty).unwrap().base, "http://x");
+    }
+
+    #[test]
+    fn a_server_may_be_named_by_host_and_port() {
+        assert_eq!(Client::at("10.0.0.1:3000", Secret::new("t".to_owned())).base, "http://10.0.0.1:3000");
     }
 }

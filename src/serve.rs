@@ -5,14 +5,13 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use mindweave_control_plane::{ControlPlane, MasterKey};
 use mindweave_eventlog::{Journal, ShipEnd, ship};
 use mindweave_metering::PriceBook;
-use mindweave_proxy::{Proxy, ProxyDeps};
+use mindweave_proxy::{JournalFull, Proxy, ProxyDeps};
 use rustix::fs::Mode;
-use tokio::sync::oneshot;
-use tokio::task::JoinHandle;
+use tokio::sync::{oneshot, watch};
 
 use crate::banner::Banner;
 use crate::config::{ADMIN_TOKEN, Config, Environment, MASTER_KEY};
@@ -40,9 +39,17 @@ pub(crate) fn run(
         if let Err(error) = printed {
             tracing::debug!(%error, "nobody reads the banner"); // a daemon may have no stdout
         }
-        let signal = signals.first().await;
-        tracing::info!(signal, "stopping: open answers may finish");
-        server.stop().await
+        let healthy = tokio::select! {
+            signal = signals.first() => {
+                tracing::info!(signal, "stopping: open answers may finish");
+                true
+            }
+            () = server.journal_failed(), if config.journal_full == JournalFull::Refuse => false,
+        };
+        server.stop().await?;
+        // Only a restart helps: it reads back what the disk really has. With `drop`, traffic goes on without.
+        ensure!(healthy, "the journal failed, and no request may pass unrecorded; the log says why");
+        Ok(())
     })
 }
 
@@ -50,7 +57,8 @@ pub(crate) fn run(
 pub(crate) struct Server {
     proxy: Proxy,
     journal: Journal,
-    shipping: JoinHandle<ShipEnd>,
+    /// How shipping ended, once it has.
+    shipped: watch::Receiver<Option<ShipEnd>>,
     stop_shipping: oneshot::Sender<()>,
     control_plane: ControlPlane,
     endpoints: Endpoints,
@@ -76,7 +84,9 @@ impl Server {
         let control_plane = control_plane.await.map_err(|error| explain(config, error.into()))?;
         let (stop_shipping, stopped) = oneshot::channel::<()>();
         let until_stopped = async move { drop(stopped.await) }; // a dropped sender asks for the end too
-        let shipping = tokio::spawn(ship(journal.clone(), control_plane.usage_sink(), until_stopped));
+        let shipping = ship(journal.clone(), control_plane.usage_sink(), until_stopped);
+        let (ended, shipped) = watch::channel(None);
+        tokio::spawn(async move { ended.send_replace(Some(shipping.await)) });
         let deps =
             ProxyDeps { snapshots: control_plane.snapshots(), journal: journal.clone(), recovery, prices };
         let proxy =
@@ -98,16 +108,7 @@ impl Server {
             "ready"
         );
         let _data_dir = data_dir;
-        Ok(Self {
-            proxy,
-            journal,
-            shipping,
-            stop_shipping,
-            control_plane,
-            endpoints,
-            announcement,
-            _data_dir,
-        })
+        Ok(Self { proxy, journal, shipped, stop_shipping, control_plane, endpoints, announcement, _data_dir })
     }
 
     /// Where it listens.
@@ -115,23 +116,24 @@ impl Server {
         &self.endpoints
     }
 
+    /// Waits until the journal takes no more records: shipping only ends by itself when there is nothing more to read.
+    async fn journal_failed(&self) {
+        let mut shipped = self.shipped.clone();
+        drop(shipped.wait_for(Option::is_some).await); // a shipper that is gone has ended as well
+    }
+
     /// Stops in the order in which nothing is lost: no new requests and the open ones to their end, then every record to
     /// the ledger, then the ledger.
     ///
     /// # Errors
     /// When the journal cannot be flushed; its records are then read back at the next start.
-    pub(crate) async fn stop(self) -> anyhow::Result<()> {
+    pub(crate) async fn stop(mut self) -> anyhow::Result<()> {
         drop(self.announcement);
         let drained = self.proxy.drain().await;
         drop(self.stop_shipping);
-        match self.shipping.await {
-            Ok(ShipEnd::Drained) => {}
-            Ok(ShipEnd::DeadlinePassed | ShipEnd::JournalStopped) => {
-                tracing::warn!(
-                    "the ledger did not take all events in time; the next start delivers the rest"
-                );
-            }
-            Err(error) => tracing::error!(%error, "delivery broke off; the next start delivers the rest"),
+        let end = self.shipped.wait_for(Option::is_some).await.ok().and_then(|end| *end);
+        if end != Some(ShipEnd::Drained) {
+            tracing::warn!(?end, "the ledger did not take all events; the next start delivers the rest");
         }
         self.control_plane.shutdown().await;
         drained.context("the journal could not be flushed")?;
@@ -144,8 +146,11 @@ impl Server {
         let scheme = if config.proxy_tls_cert_file.is_some() { "https" } else { "http" };
         let config_flag =
             config_file.map_or_else(String::new, |file| format!("--config {} ", file.display()));
+        let proxy = local_url(scheme, self.endpoints.proxy);
+        let public = config.proxy_public_url.as_ref();
         Banner {
-            proxy: local_url(scheme, self.endpoints.proxy),
+            base_url: public.map_or_else(|| proxy.clone(), |url| url.as_str().to_owned()),
+            proxy,
             admin: local_url("http", self.endpoints.admin),
             control_plane: local_url("http", self.endpoints.control_plane),
             upstream: config.proxy_upstream.as_str(),

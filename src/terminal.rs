@@ -18,7 +18,6 @@ pub(crate) fn ask_unseen(prompt: &str) -> anyhow::Result<Secret> {
     let mut line = String::new();
     io::stdin().lock().read_line(&mut line)?;
     drop(echo);
-    writeln!(stderr)?;
     match line.trim() {
         "" => bail!("no key was given"),
         key => Ok(Secret::new(key.to_owned())),

@@ -127,6 +127,34 @@ fn a_secret_that_others_can_read_is_a_failure() {
 }
 
 #[test]
+fn tls_files_that_are_missing_or_hold_something_else_are_failures() {
+    let folder = tempfile::tempdir().unwrap();
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let file = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path.display().to_string()
+    };
+    let (certificate, key) =
+        (file("tls.crt", &made.cert.pem()), file("tls.key", &made.signing_key.serialize_pem()));
+    let nowhere = folder.path().join("nowhere").display().to_string();
+    let upstream = upstream(ASKS_FOR_A_KEY);
+    for (cert_file, key_file, status) in [
+        (&certificate, &key, Status::Ok),
+        (&key, &key, Status::Fail),
+        (&certificate, &certificate, Status::Fail),
+        (&certificate, &nowhere, Status::Fail),
+    ] {
+        let files = [
+            ("MINDWEAVE_PROXY__TLS__CERT_FILE", cert_file.as_str()),
+            ("MINDWEAVE_PROXY__TLS__KEY_FILE", key_file),
+        ];
+        let checks = examine(&upstream, &folder.path().join("data"), &files);
+        assert_eq!(named(&checks, "TLS files").status, status, "{cert_file} {key_file}");
+    }
+}
+
+#[test]
 fn the_report_for_people_has_a_line_a_check_and_its_advice() {
     let checks = [Check::ok("journal", "fine"), Check::fail("proxy.listen", "taken", "set it")];
     let mut out = Vec::new();
