@@ -1,1 +1,18 @@
 //! How events reach the control plane: the journal and its shippers.
+//!
+//! [`Journal`] makes an event real: from the return of an append on it outlives the process. [`ship`] carries events
+//! from there to the ledger in the same process.
+
+mod dead_letters;
+mod embedded;
+mod error_chain;
+mod journal;
+mod metrics;
+
+pub use embedded::{Batch, EventSink, ShipConfig, ShipEnd, SinkError, ship, ship_with};
+pub use journal::{
+    Admission, AppendError, DEFAULT_FINISHED_BUDGET_BYTES, DEFAULT_MAX_BYTES, DEFAULT_SEGMENT_BYTES,
+    DEFAULT_SYNC_EVERY, Events, FullCause, Gap, Interrupted, Journal, JournalConfig, JournalError,
+    JournalStats, MAX_PAYLOAD_BYTES, ReadLimits, Recovery, SegmentSummary, Sequence, SyncPolicy, Tail,
+    inspect_segment,
+};
