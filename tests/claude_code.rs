@@ -48,7 +48,9 @@ fn main_call(server: &MindWeave, query: &str) -> Value {
     eventually("the main call is in the ledger", || {
         let events = server.ledger().events(query);
         events.into_iter().find(|event| {
-            event["endpoint"] == "/v1/messages" && event["outcome"] == "complete" && event["model"] == "claude-opus-5"
+            event["endpoint"] == "/v1/messages"
+                && event["outcome"] == "complete"
+                && event["model"] == "claude-opus-5"
         })
     })
 }
@@ -61,7 +63,10 @@ fn with_its_own_key_it_works_and_is_metered_in_the_default_project() {
     assert_eq!(report["is_error"], false, "{report:#}");
     let event = main_call(&server, "");
     assert_eq!(event["certainty"], "exact", "{event:#}");
-    assert_eq!(event["session_id"], report["session_id"], "the session ties cost to a conversation: {event:#}");
+    assert_eq!(
+        event["session_id"], report["session_id"],
+        "the session ties cost to a conversation: {event:#}"
+    );
     assert!(event["cost_nano_usd"].as_i64() > Some(0), "{event:#}");
     assert!(event["key_id"].is_null(), "no MindWeave key was involved: {event:#}");
 }
@@ -73,7 +78,7 @@ fn with_its_own_login_it_works_and_the_token_goes_on_untouched() {
     let project = server.ledger().post("/projects", &json!({ "name": "logins" }));
     let id = project["id"].as_str().expect("a project has an id");
     server.ledger().post(&format!("/projects/{id}/credentials"), &json!({ "api_key": OWN_LOGIN }));
-    let report = claude(&server, &["Say hello."], &[("ANTHROPIC_AUTH_TOKEN", OWN_LOGIN)]);
+    let report = claude(&server, &["Say hello."], &[("CLAUDE_CODE_OAUTH_TOKEN", OWN_LOGIN)]);
     assert_eq!(report["is_error"], false, "{report:#}");
     let event = main_call(&server, &format!("project_id={id}"));
     assert_eq!(event["certainty"], "exact", "{event:#}");
@@ -113,6 +118,7 @@ fn its_tool_loop_runs_to_the_end_and_every_call_is_metered() {
     });
     let output: u64 = events.iter().filter_map(|event| event["output_tokens"].as_u64()).sum();
     assert!(Some(output) >= usage["output_tokens"].as_u64(), "{events:#?} against {usage:#}");
-    let tools: Vec<&Value> = events.iter().flat_map(|event| event["tool_calls"].as_array().into_iter().flatten()).collect();
+    let tools: Vec<&Value> =
+        events.iter().flat_map(|event| event["tool_calls"].as_array().into_iter().flatten()).collect();
     assert!(tools.iter().any(|tool| tool["name"] == "Bash"), "{tools:?}");
 }

@@ -39,7 +39,8 @@ fn a_watcher_sees_each_call_as_it_lands() {
     let simulator = Simulator::start();
     let server = MindWeave::start(&simulator.url());
     let mut live = http::connect(server.control_plane).expect("the control plane listens");
-    let request = format!("GET /v1/usage/live HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {ADMIN_TOKEN}\r\n\r\n");
+    let request =
+        format!("GET /v1/usage/live HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {ADMIN_TOKEN}\r\n\r\n");
     live.write_all(request.as_bytes()).expect("the request is sent");
     let mut lines = BufReader::new(live).lines().map(|line| line.expect("the stream stays open"));
     assert!(lines.next().is_some_and(|line| line.contains(" 200 ")), "the stream opens");
@@ -77,9 +78,11 @@ fn a_key_is_in_force_once_made_and_refused_once_revoked() {
 #[test]
 fn no_secret_reaches_the_log_or_the_disk_in_the_clear() {
     let simulator = Simulator::start();
-    let mut server = MindWeave::start_with(&simulator.url(), &[("MINDWEAVE_LOG__LEVEL", "trace")]);
+    let small = ("MINDWEAVE_JOURNAL__SEGMENT_BYTES", "4MiB"); // less to search
+    let mut server = MindWeave::start_with(&simulator.url(), &[("MINDWEAVE_LOG__LEVEL", "trace"), small]);
     let (_, key) = server.ledger().project_with_key("secretive");
-    let call = message(true).replace("sk-ant-api03-own", &key).replace("Hello", "a-prompt-that-nobody-may-see");
+    let call =
+        message(true).replace("sk-ant-api03-own", &key).replace("Hello", "a-prompt-that-nobody-may-see");
     http::exchange(server.proxy, call.as_bytes()).expect("the proxy answers");
     http::exchange(server.proxy, message(false).as_bytes()).expect("the proxy answers");
     server.ledger().await_events("", 2);
@@ -89,7 +92,13 @@ fn no_secret_reaches_the_log_or_the_disk_in_the_clear() {
     for entry in walk(server.data_dir()) {
         everything.extend(std::fs::read(entry).expect("a file of the data folder"));
     }
-    for secret in [key.as_str(), "sk-ant-api03-own", "sk-ant-api03-upstream-of-the-project", "a-prompt-that-nobody-may-see", ADMIN_TOKEN] {
+    for secret in [
+        key.as_str(),
+        "sk-ant-api03-own",
+        "sk-ant-api03-upstream-of-the-project",
+        "a-prompt-that-nobody-may-see",
+        ADMIN_TOKEN,
+    ] {
         let found = everything.windows(secret.len()).any(|window| window == secret.as_bytes());
         assert!(!found, "{secret:?} stands in a log or on disk");
     }

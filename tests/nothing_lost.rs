@@ -68,12 +68,17 @@ fn a_dozen_kills_under_load_lose_nothing_and_double_nothing() {
 fn keep_asking(proxy: SocketAddr, truth: &Truth) {
     while !truth.stop.load(Ordering::SeqCst) {
         let number = u64::try_from(truth.next.fetch_add(1, Ordering::SeqCst)).expect("a small number");
-        let body = format!(r#"{{"model":"claude-opus-5","max_tokens":9,"stream":{},"messages":[]}}"#, streams(number));
+        let body = format!(
+            r#"{{"model":"claude-opus-5","max_tokens":9,"stream":{},"messages":[]}}"#,
+            streams(number)
+        );
         let request = format!(
             "POST /v1/messages HTTP/1.1\r\nhost: x\r\n{SESSION}: {number}\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}",
             body.len()
         );
-        if http::exchange(proxy, request.as_bytes()).is_ok_and(|answer| answer.complete && answer.status() == 200) {
+        if http::exchange(proxy, request.as_bytes())
+            .is_ok_and(|answer| answer.complete && answer.status() == 200)
+        {
             truth.answered.lock().expect("no client panics").insert(number);
         }
     }

@@ -50,7 +50,7 @@ async function streams() {
   const calls = {
     streaming: {},
     'streaming-thinking': { shape: 'thinking' },
-    'streaming-cache': { shape: 'cache' },
+    'streaming-cache': { cache_read: 5000, cache_write_5m: 300, cache_write_1h: 70 },
     'streaming-web_search': { shape: 'web_search' },
     'streaming-tools': { shape: 'tools' },
     'encoding-gzip': { encoding: 'gzip' },
@@ -88,7 +88,7 @@ async function batches() {
 }
 
 async function files() {
-  const content = new Uint8Array(1024 * 1024).map((_, index) => index % 256);
+  const content = new Uint8Array(128 * 1024).map((_, index) => index % 256);
   const api = client.files ?? client.beta.files;
   const file = new File([content], 'data.bin', { type: 'application/octet-stream' });
   const uploaded = await api.upload({ file }, options('file-upload'));
@@ -133,7 +133,7 @@ async function broken() {
 
 async function retries() {
   const message = await client.messages.create(
-    { model, max_tokens: 16, messages: hello }, options('retried', { status: 529, fail_first: 1 }));
+    { model, max_tokens: 16, messages: hello }, options('retried', { status: 529, until_retry: 1 }));
   report('retried', figures(message));
 }
 

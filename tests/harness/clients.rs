@@ -7,10 +7,8 @@ use std::process::{Command, Output, Stdio};
 ///
 /// A missing client fails the test: a skipped promise is not a kept one.
 pub fn installed(name: &str) -> PathBuf {
-    let root = std::env::var_os("MINDWEAVE_TEST_CLIENTS").map_or_else(
-        || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("target/clients"),
-        PathBuf::from,
-    );
+    let root = std::env::var_os("MINDWEAVE_TEST_CLIENTS")
+        .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("target/clients"), PathBuf::from);
     let folder = root.join(name);
     assert!(folder.is_dir(), "{} is missing: run `tests/run`, which installs it", folder.display());
     folder

@@ -45,7 +45,13 @@ impl Message {
                 names.push(name);
             }
         }
-        let of = |wanted: &String| self.headers.iter().filter(|(name, _)| name.eq_ignore_ascii_case(wanted)).cloned().collect::<Vec<_>>();
+        let of = |wanted: &String| {
+            self.headers
+                .iter()
+                .filter(|(name, _)| name.eq_ignore_ascii_case(wanted))
+                .cloned()
+                .collect::<Vec<_>>()
+        };
         names.iter().flat_map(of).collect()
     }
 }
@@ -149,7 +155,8 @@ fn read_body(reader: &mut impl BufRead, message: &mut Message, unframed: Framing
 fn read_chunks(reader: &mut impl BufRead, message: &mut Message) -> io::Result<()> {
     loop {
         let line = read_line(reader)?;
-        let size = std::str::from_utf8(&line).ok().and_then(|line| line.split(';').next()?.trim().parse_hex());
+        let size =
+            std::str::from_utf8(&line).ok().and_then(|line| line.split(';').next()?.trim().parse_hex());
         let size = size.ok_or(io::ErrorKind::InvalidData)?;
         if size == 0 {
             message.trailers = read_fields(reader)?;

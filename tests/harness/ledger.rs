@@ -22,7 +22,8 @@ impl Ledger {
 
     /// GETs a path; fails the test unless the answer is a success.
     pub fn get(&self, path: &str) -> Value {
-        let response = self.agent.get(format!("{}{path}", self.base)).header("authorization", &self.token).call();
+        let response =
+            self.agent.get(format!("{}{path}", self.base)).header("authorization", &self.token).call();
         decode("GET", path, response)
     }
 
@@ -48,7 +49,10 @@ impl Ledger {
     pub fn project_with_key(&self, name: &str) -> (String, String) {
         let project = self.post("/projects", &json!({ "name": name }));
         let id = project["id"].as_str().expect("a project has an id").to_owned();
-        self.put(&format!("/projects/{id}/upstream"), &json!({ "api_key": "sk-ant-api03-upstream-of-the-project" }));
+        self.put(
+            &format!("/projects/{id}/upstream"),
+            &json!({ "api_key": "sk-ant-api03-upstream-of-the-project" }),
+        );
         let key = self.post(&format!("/projects/{id}/keys"), &json!({ "name": format!("{name}-key") }));
         (id, key["secret"].as_str().expect("a new key shows its secret").to_owned())
     }
@@ -78,7 +82,11 @@ impl Ledger {
     }
 }
 
-fn decode(method: &str, path: &str, response: Result<ureq::http::Response<ureq::Body>, ureq::Error>) -> Value {
+fn decode(
+    method: &str,
+    path: &str,
+    response: Result<ureq::http::Response<ureq::Body>, ureq::Error>,
+) -> Value {
     let mut response = response.unwrap_or_else(|error| panic!("{method} {path}: {error}"));
     let text = response.body_mut().read_to_string().expect("a text answer");
     assert!(response.status().is_success(), "{method} {path}: {} {text}", response.status());

@@ -1,7 +1,12 @@
 //! What the end-to-end tests share: the real binary, scripted upstreams, raw HTTP, the recordings and the ledger.
 //!
 //! Every test starts its own processes on free ports with its own data folder, so that tests run in parallel.
-#![allow(dead_code, missing_docs, unreachable_pub, reason = "every test binary uses its own part of the harness")]
+#![allow(
+    dead_code,
+    missing_docs,
+    unreachable_pub,
+    reason = "every test binary uses its own part of the harness"
+)]
 
 pub mod clients;
 pub mod http;

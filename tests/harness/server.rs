@@ -84,7 +84,8 @@ impl MindWeave {
     pub fn stop(&mut self) -> bool {
         let pid = i32::try_from(self.child.id()).expect("a pid fits");
         let pid = rustix::process::Pid::from_raw(pid).expect("a child has a pid");
-        rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("the server can be signalled");
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM)
+            .expect("the server can be signalled");
         self.child.wait().expect("the server can be waited for").success()
     }
 

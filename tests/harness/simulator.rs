@@ -20,8 +20,10 @@ impl Simulator {
             .enable_all()
             .build()
             .expect("a runtime");
-        let config = SimulatorConfig { listen: SocketAddr::from(([127, 0, 0, 1], 0)), ..SimulatorConfig::default() };
-        let server = runtime.block_on(mindweave_simulator::Simulator::start(config)).expect("the simulator starts");
+        let config =
+            SimulatorConfig { listen: SocketAddr::from(([127, 0, 0, 1], 0)), ..SimulatorConfig::default() };
+        let server =
+            runtime.block_on(mindweave_simulator::Simulator::start(config)).expect("the simulator starts");
         Self { addr: server.local_addr(), _server: server, _runtime: runtime }
     }
 
