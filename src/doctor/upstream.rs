@@ -36,7 +36,8 @@ fn resolve(url: &BaseUrl, checks: &mut Vec<Check>) -> Option<Vec<SocketAddr>> {
     let (host, port) = url.host_and_port()?;
     match (host.as_str(), port).to_socket_addrs().map(Iterator::collect::<Vec<_>>) {
         Ok(addrs) if !addrs.is_empty() => {
-            checks.push(Check::ok(NAME, format!("{host} has {} addresses", addrs.len())));
+            let ips: Vec<String> = addrs.iter().map(|addr| addr.ip().to_string()).collect();
+            checks.push(Check::ok(NAME, format!("{host} is {}", ips.join(", "))));
             Some(addrs)
         }
         Ok(_) => {
