@@ -2,8 +2,7 @@
 
 use std::fmt;
 
-/// Numbers the records of one journal. Rises with every record and across restarts; gaps are normal, see the
-/// specification in [`crate::journal`].
+/// Numbers the records of one journal. Rises with every record and across restarts; every restart leaves a gap.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Sequence(u64);
 
