@@ -36,6 +36,7 @@ mod config;
 mod error;
 mod event_ids;
 mod exchange;
+mod gather;
 mod headers;
 mod held;
 mod identity;
