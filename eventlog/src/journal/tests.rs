@@ -134,14 +134,23 @@ impl Stored {
 
 /// The records of an undamaged folder in order.
 fn stored(dir: &Path, journal: format::JournalId) -> Vec<Stored> {
-    let (stored, damaged) = stored_and_damaged(dir, journal);
-    assert!(!damaged, "{} is damaged", dir.display());
+    let (stored, flaws) = stored_and_flaws(dir, journal);
+    assert_eq!(flaws, Flaws::default(), "{}", dir.display());
     stored
 }
 
-/// The whole records of a folder in order, and whether something lies between them.
-fn stored_and_damaged(dir: &Path, journal: format::JournalId) -> (Vec<Stored>, bool) {
-    let (mut all, mut damaged) = (Vec::new(), false);
+/// What is not a record in the segments of a folder.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Flaws {
+    /// Something lies between records.
+    damaged: bool,
+    /// Something lies behind the last record of a segment.
+    torn: bool,
+}
+
+/// The whole records of a folder in order, and what else there is.
+fn stored_and_flaws(dir: &Path, journal: format::JournalId) -> (Vec<Stored>, Flaws) {
+    let (mut all, mut flaws) = (Vec::new(), Flaws::default());
     for path in segment_paths(dir) {
         let bytes = std::fs::read(&path).expect("a segment");
         let mut scanner = Scanner::new(journal);
@@ -150,14 +159,12 @@ fn stored_and_damaged(dir: &Path, journal: format::JournalId) -> (Vec<Stored>, b
                 Found::Record { header, offset, payload } => {
                     all.push(Stored { path: path.clone(), offset, header, payload: payload.to_vec() });
                 }
-                Found::Rest { blank, .. } => {
-                    assert!(blank, "nothing behind the records of {}", path.display());
-                }
-                Found::Damage { .. } => damaged = true,
+                Found::Rest { blank, .. } => flaws.torn |= !blank,
+                Found::Damage { .. } => flaws.damaged = true,
             }
         }
     }
-    (all, damaged)
+    (all, flaws)
 }
 
 fn id_of(journal: &Journal) -> format::JournalId {

@@ -186,7 +186,8 @@ impl Lockstep {
     fn crash(&mut self, damage: &Damage, config: &JournalConfig) {
         let dir = tempfile::tempdir().expect("a folder");
         copy_folder(self.dir.path(), dir.path());
-        let (mut on_disk, damaged_before) = stored_and_damaged(dir.path(), id_of(&self.journal));
+        // A crash may hit the journal's own thread in the middle of copying an open admission, so a torn end is fine.
+        let (mut on_disk, before) = stored_and_flaws(dir.path(), id_of(&self.journal));
         self.check_complete(&on_disk);
         let lost = apply(damage, &on_disk);
         on_disk.retain(|record| !lost.destroyed.contains(&record.header.sequence));
@@ -194,7 +195,7 @@ impl Lockstep {
         self.config = JournalConfig { dir: dir.path().to_owned(), ..config.clone() };
         let (journal, recovery) = open(self.config.clone());
         assert!(recovery.damaged_records > 0 || !lost.in_the_middle, "{damage:?}");
-        assert!(recovery.damaged_records == 0 || lost.in_the_middle || damaged_before, "{damage:?}");
+        assert!(recovery.damaged_records == 0 || lost.in_the_middle || before.damaged, "{damage:?}");
         assert_eq!(recovery.missing_segments, 0);
         self.open.clear(); // tickets of the dead process
         self.abandoned.clear();
