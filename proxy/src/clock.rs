@@ -2,7 +2,8 @@
 
 use jiff::Timestamp;
 
-/// The wall time.
+/// The wall time in whole microseconds, which is what events carry: every store can hold it exactly.
 pub(crate) fn now() -> Timestamp {
-    Timestamp::now()
+    let now = Timestamp::now();
+    Timestamp::from_microsecond(now.as_microsecond()).unwrap_or(now)
 }
