@@ -36,7 +36,6 @@ mod config;
 mod error;
 mod event_ids;
 mod exchange;
-mod gather;
 mod headers;
 mod held;
 mod identity;

@@ -11,7 +11,6 @@ use http_body::{Body, Frame, SizeHint};
 use mindweave_metering::Outcome;
 
 use crate::exchange::OpenExchange;
-use crate::gather::Gathered;
 use crate::held::HeldBody;
 use crate::upstream::{UpstreamBody, UpstreamError};
 
@@ -56,7 +55,7 @@ impl EmptyBody {
 /// An upstream body with its exchange still open.
 #[derive(Debug)]
 pub(crate) struct TapBody {
-    source: Gathered<Source>,
+    source: Source,
     /// Settles itself as abandoned when dropped unfinished.
     exchange: Option<OpenExchange>,
     /// Bytes to come, where the length is known: hyper does not ask for more once it has sent that many.
@@ -70,7 +69,6 @@ impl TapBody {
     /// Watches this body for the exchange. A body without bytes ends the exchange here and now.
     pub(crate) fn new(source: Source, exchange: OpenExchange, empty: EmptyBody) -> Self {
         let left = source.size_hint().exact();
-        let source = Gathered::new(source);
         let mut body = Self { source, exchange: Some(exchange), left, empty, broken: None };
         if body.left == Some(0) || body.source.is_end_stream() {
             body.finish(Outcome::Complete);
