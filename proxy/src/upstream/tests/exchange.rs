@@ -190,7 +190,7 @@ async fn upload_and_answer_flow_at_the_same_time() {
 }
 
 #[tokio::test]
-async fn all_frames_that_have_arrived_are_taken_before_the_body_is_pending() {
+async fn events_that_arrive_together_leave_together() {
     const EVENTS: usize = 100;
     let (written, mut all_written) = mpsc::channel(1);
     let scripted = Scripted::start(move |_, mut tcp| {
@@ -208,23 +208,52 @@ async fn all_frames_that_have_arrived_are_taken_before_the_body_is_pending() {
     .await;
     let mut body = scripted.upstream().send(get("/")).await.unwrap().into_body();
     all_written.recv().await.unwrap();
-    let mut taken = 0;
-    let mut wakeups = 0;
-    while taken < EVENTS {
-        wakeups += 1;
-        taken += timeout(
-            PATIENCE,
-            std::future::poll_fn(|context| {
-                let mut ready = 0;
-                while let Poll::Ready(frame) = Pin::new(&mut body).poll_frame(context) {
-                    assert_eq!(frame.unwrap().unwrap().into_data().unwrap(), "event");
-                    ready += 1;
-                }
-                if ready > 0 { Poll::Ready(ready) } else { Poll::Pending }
-            }),
-        )
-        .await
-        .unwrap();
+    let mut taken = Vec::new();
+    let mut frames = 0;
+    while taken.len() < EVENTS * "event".len() {
+        let frame = timeout(PATIENCE, body.frame()).await.unwrap().unwrap().unwrap();
+        taken.extend_from_slice(&frame.into_data().unwrap());
+        frames += 1;
     }
-    assert!(wakeups <= 4, "{wakeups} wake-ups for what one write sent");
+    assert_eq!(taken, b"event".repeat(EVENTS));
+    assert!(frames <= 4, "{frames} frames for what one write sent");
+}
+
+#[tokio::test]
+async fn merging_keeps_every_byte_trailer_and_failure_in_its_place() {
+    let long = "L".repeat(5000);
+    let parts = ["a", "bb", &long, "c", &long, &long, "d", "e"];
+    let ends: [(&str, Option<&str>); 3] =
+        [("0\r\nx-sum: 1\r\n\r\n", Some("1")), ("0\r\n\r\n", None), ("zz", None)];
+    for (end, trailer) in ends {
+        let chunks: String = parts.iter().map(|part| format!("{:x}\r\n{part}\r\n", part.len())).collect();
+        let answer = format!("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n{chunks}{end}");
+        let scripted = Scripted::start(move |_, mut tcp| {
+            let answer = answer.clone();
+            async move {
+                read_head(&mut tcp).await?;
+                tcp.write_all(answer.as_bytes()).await
+            }
+        })
+        .await;
+        let mut body = scripted.upstream().send(get("/")).await.unwrap().into_body();
+        let mut bytes = Vec::new();
+        let mut found = None;
+        let mut failed = false;
+        while let Some(frame) = timeout(PATIENCE, body.frame()).await.unwrap() {
+            match frame.map(Frame::into_data) {
+                Ok(Ok(data)) => bytes.extend_from_slice(&data),
+                Ok(Err(trailers)) => found = Some(trailers.into_trailers().unwrap()["x-sum"].clone()),
+                Err(_) => failed = true,
+            }
+            let is_last = found.is_some() || failed;
+            assert!(!is_last || body.frame().await.is_none(), "nothing comes after trailers or a failure");
+        }
+        assert_eq!(bytes, parts.concat().as_bytes(), "{end:?}");
+        assert_eq!(
+            (found.as_ref().map(|value| value.to_str().unwrap()), failed),
+            (trailer, end == "zz"),
+            "{end:?}"
+        );
+    }
 }
