@@ -234,7 +234,8 @@ mod tests {
         std::thread::spawn(move || {
             let (mut stream, _) = listener.accept().unwrap();
             let mut head = [0; 4096];
-            stream.read(&mut head).unwrap();
+            let read = stream.read(&mut head).unwrap();
+            assert!(read > 0, "a request comes before its answer");
             stream.write_all(answer.as_bytes()).unwrap();
         });
         format!("http://{addr}")

@@ -49,7 +49,7 @@ const EMPTY_NAMES: [&str; 5] = ["utils.rs", "helpers.rs", "common.rs", "manager.
 fn metadata() -> Metadata {
     let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml");
     let mut command = MetadataCommand::new();
-    command.manifest_path(manifest).other_options(["--locked".to_owned(), "--offline".to_owned()]);
+    command.manifest_path(manifest).other_options(["--locked".to_owned()]);
     command.exec().expect("cargo metadata answers")
 }
 

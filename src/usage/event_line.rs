@@ -198,8 +198,9 @@ pub(super) mod tests {
             "decision": { "effect": "allow", "reasons": [], "policy_revision": 0, "shadow": [] },
             "snapshot_revision": 1, "proxy_id": "pxy_1",
         });
-        for (key, value) in changes.as_object().unwrap() {
-            event[key] = value.clone();
+        let serde_json::Value::Object(changes) = changes else { panic!("changes are an object") };
+        for (key, value) in changes {
+            event[key] = value;
         }
         serde_json::from_value(event).unwrap()
     }

@@ -2,6 +2,7 @@
 //!
 //! Every test starts its own processes on free ports with its own data folder, so that tests run in parallel.
 #![allow(
+    clippy::print_stdout,
     dead_code,
     missing_docs,
     unreachable_pub,
