@@ -1,16 +1,22 @@
 //! The request body on its way upstream: counted, held to the API's size limit, and scanned in passing.
 
+mod permission;
+
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::request::Parts;
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use mindweave_metering::{RequestReading, RequestScan};
 use parking_lot::Mutex;
+
+use self::permission::Awaited;
+pub(crate) use self::permission::Permission;
 
 /// For how long an answered request's remaining body is still read. Closing a connection with unread bytes makes the
 /// kernel reset it, and the client may then lose the answer that tells it why. nginx lingers as long.
@@ -70,17 +76,30 @@ pub(crate) enum RequestBodyError {
 pub(crate) struct RequestBody {
     /// `None` only inside `drop`.
     inner: Option<Incoming>,
+    /// What the client waits for before it sends the body. `None` when it waits for nothing, or no longer.
+    awaited: Option<Awaited>,
     passed: u64,
     limit: u64,
     watch: Arc<RequestWatch>,
 }
 
 impl RequestBody {
-    /// Wraps a body that may have `limit` bytes.
-    pub(crate) fn new(inner: Incoming, limit: u64, scan: Option<RequestScan>) -> (Self, Arc<RequestWatch>) {
+    /// Wraps the body of the request with this head, which may have `limit` bytes.
+    pub(crate) fn new(
+        head: &Parts,
+        inner: Incoming,
+        limit: u64,
+        scan: Option<RequestScan>,
+    ) -> (Self, Arc<RequestWatch>) {
         let end = if inner.is_end_stream() { RequestEnd::Complete } else { RequestEnd::Open };
         let watch = Arc::new(RequestWatch { state: Mutex::new(WatchState { scan, end }) });
-        (Self { inner: Some(inner), passed: 0, limit, watch: Arc::clone(&watch) }, watch)
+        let awaited = Awaited::by(head).filter(|_| end == RequestEnd::Open);
+        (Self { inner: Some(inner), awaited, passed: 0, limit, watch: Arc::clone(&watch) }, watch)
+    }
+
+    /// What has to be given before the body can be had, if anything.
+    pub(crate) fn permission(&self) -> Option<Arc<Permission>> {
+        self.awaited.as_ref().map(Awaited::permission)
     }
 }
 
@@ -94,6 +113,10 @@ impl Body for RequestBody {
     ) -> Poll<Option<Result<Frame<Bytes>, RequestBodyError>>> {
         let this = self.get_mut();
         let Some(inner) = this.inner.as_mut() else { return Poll::Ready(None) };
+        if let Some(awaited) = &mut this.awaited {
+            ready!(awaited.poll(cx));
+            this.awaited = None;
+        }
         let frame = ready!(Pin::new(&mut *inner).poll_frame(cx));
         let mut state = this.watch.state.lock();
         Poll::Ready(match frame {
@@ -134,9 +157,11 @@ impl Body for RequestBody {
 }
 
 impl Drop for RequestBody {
-    /// Nobody wants the rest: the API answered early, or could not be reached, or the limit was passed.
+    /// Nobody wants the rest: the API answered early, or could not be reached, or the limit was passed. A client that still
+    /// waits for permission sends nothing, and reading on would give it.
     fn drop(&mut self) {
-        let unfinished = matches!(self.watch.end(), RequestEnd::Open | RequestEnd::TooLarge { .. });
+        let unfinished = self.awaited.is_none()
+            && matches!(self.watch.end(), RequestEnd::Open | RequestEnd::TooLarge { .. });
         if let (true, Some(rest)) = (unfinished, self.inner.take()) {
             discard(rest);
         }

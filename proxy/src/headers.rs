@@ -6,8 +6,7 @@
 //!
 //! Fields that belong to one connection only (RFC 9110, section 7.6.1) stop here. `transfer-encoding` does so in spirit:
 //! hyper re-frames every message, but a coding under `chunked` is still on the bytes that we pass on, so the field stays
-//! where both sides speak HTTP/1.1. `expect` is end to end and passes: hyper answers `100 Continue` once the body is read,
-//! and the API still sees what the client asked for.
+//! where both sides speak HTTP/1.1. `expect` is end to end and passes: the body waits until the API has answered it.
 
 use http::Version;
 use http::header::{

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, HeaderValue, TRANSFER_ENCODING};
 use http::request::Parts;
-use http::{Method, Request, Response, Uri, Version};
+use http::{Method, Request, Response, StatusCode, Uri, Version};
 use http_body::Body;
 use hyper::body::Incoming;
 use mindweave_eventlog::{Admission, AppendError};
@@ -79,7 +79,7 @@ impl RequestService {
         // First, so that every refusal below drops it: a dropped body is read on for a while, or its sender might never
         // see the refusal.
         let limit = self.body_limits.of(endpoint.kind);
-        let (body, watch) = RequestBody::new(body, limit, scan(&head, &endpoint));
+        let (body, watch) = RequestBody::new(&head, body, limit, scan(&head, &endpoint));
 
         // What two readers could take for two different requests is not read at all.
         headers::check_unambiguous(&head.headers)?;
@@ -179,6 +179,7 @@ impl RequestService {
     ) -> Request<RequestBody> {
         let rules = ForwardRules { credential, host: &self.host, version: head.version };
         let length_unknown = head.version >= Version::HTTP_2 && !body.is_end_stream();
+        let permission = body.permission();
         let mut request = Request::new(body);
         *request.method_mut() = head.method;
         *request.uri_mut() = target;
@@ -189,6 +190,13 @@ impl RequestService {
             request.headers_mut().insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
         }
         *request.extensions_mut() = head.extensions; // the letter case of header names is in there
+        if let Some(permission) = permission {
+            hyper::ext::on_informational(&mut request, move |interim| {
+                if interim.status() == StatusCode::CONTINUE {
+                    permission.give();
+                }
+            });
+        }
         request
     }
 }

@@ -2,6 +2,7 @@
 
 use std::io::{BufReader, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use super::http::{self, Message};
@@ -40,6 +41,7 @@ pub struct Upstream {
     /// Where it listens.
     pub addr: SocketAddr,
     seen: Arc<Mutex<Vec<Message>>>,
+    closed: Arc<AtomicUsize>,
 }
 
 impl Upstream {
@@ -50,18 +52,28 @@ impl Upstream {
         let seen = Arc::new(Mutex::new(Vec::new()));
         let script = Arc::new(script);
         let log = Arc::clone(&seen);
+        let closed = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&closed);
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
-                let (script, log) = (Arc::clone(&script), Arc::clone(&log));
-                std::thread::spawn(move || serve(stream, &*script, &log));
+                let (script, log, count) = (Arc::clone(&script), Arc::clone(&log), Arc::clone(&count));
+                std::thread::spawn(move || {
+                    serve(stream, &*script, &log);
+                    count.fetch_add(1, Ordering::SeqCst);
+                });
             }
         });
-        Self { addr, seen }
+        Self { addr, seen, closed }
     }
 
     /// The base URL.
     pub fn url(&self) -> String {
         format!("http://{}", self.addr)
+    }
+
+    /// How many connections have ended so far.
+    pub fn closed(&self) -> usize {
+        self.closed.load(Ordering::SeqCst)
     }
 
     /// Every request so far, oldest first.
