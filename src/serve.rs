@@ -9,7 +9,7 @@ use anyhow::{Context, ensure};
 use mindweave_control_plane::{ControlPlane, MasterKey};
 use mindweave_eventlog::{Journal, ShipEnd, ship};
 use mindweave_metering::PriceBook;
-use mindweave_proxy::{JournalFull, Proxy, ProxyDeps};
+use mindweave_proxy::{JournalFull, Proxy, ProxyDeps, install_process_metrics};
 use rustix::fs::Mode;
 use tokio::sync::{oneshot, watch};
 
@@ -68,13 +68,15 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// Starts everything in order: the journal, so that nothing can be forwarded unrecorded; the control plane, so that
-    /// the proxy knows its principals; the proxy; and the announcement that it is ready.
+    /// Starts everything in order: the metrics, so that all the rest reports there; the journal, so that nothing can be
+    /// forwarded unrecorded; the control plane, so that the proxy knows its principals; the proxy; and the announcement that
+    /// it is ready.
     ///
     /// # Errors
     /// When a part cannot start; the message names the setting that helps.
     pub(crate) async fn start(config: &Config, environment: &Environment) -> anyhow::Result<Self> {
         rustix::process::umask(Mode::from_raw_mode(0o077)); // ledger and journal are nobody else's business
+        install_process_metrics(); // before anything looks up its counters
         let data_dir = DataDir::open(&config.data_dir)?;
         let (admin_token, master_key) = secrets(&data_dir, environment)?;
         let prices = Arc::new(PriceBook::bundled().context("the bundled price book is broken")?);

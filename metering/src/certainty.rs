@@ -60,6 +60,35 @@ pub enum CertaintyReason {
 }
 
 impl CertaintyReason {
+    /// Every reason, for those who count by reason.
+    pub const ALL: [Self; 25] = [
+        Self::UnknownModel,
+        Self::NoPriceAtThisTime,
+        Self::NoFastPrice,
+        Self::CostOverflow,
+        Self::NoUsage,
+        Self::UsageImplausible,
+        Self::TooManyIterations,
+        Self::BodyUnreadable,
+        Self::BodyCut,
+        Self::StreamCutBeforeUsage,
+        Self::UnknownEncoding,
+        Self::DecodingFailed,
+        Self::CompleteReportsNoUsage,
+        Self::ChatCompletionsNotMetered,
+        Self::ManagedAgentsNotMetered,
+        Self::BatchLineUnreadable,
+        Self::OutputEstimated,
+        Self::ErrorBeforeUsage,
+        Self::PriorityTierListPrice,
+        Self::UnknownServiceTier,
+        Self::UnknownGeography,
+        Self::UnknownSpeed,
+        Self::PriceTierUnclear,
+        Self::CacheWriteSplitUnclear,
+        Self::UnknownIteration,
+    ];
+
     /// The stable text.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -160,5 +189,21 @@ impl Knowledge {
 
     pub(crate) fn reason(self) -> Option<CertaintyReason> {
         self.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    #[expect(clippy::as_conversions, reason = "the number of a fieldless variant")]
+    fn every_reason_is_listed_once_and_has_a_text_of_its_own() {
+        let last = CertaintyReason::UnknownIteration; // move it with the enum's end
+        assert_eq!(CertaintyReason::ALL.len(), last as usize + 1);
+        let texts: HashSet<_> = CertaintyReason::ALL.into_iter().map(CertaintyReason::as_str).collect();
+        assert_eq!(texts.len(), CertaintyReason::ALL.len());
     }
 }

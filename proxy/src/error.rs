@@ -17,7 +17,7 @@ use serde::Serialize;
 
 use self::face::{Face, Retry};
 use crate::body::RequestEnd;
-use crate::settle::Reach;
+use crate::reach::{Reach, Unanswered};
 use crate::tap::ResponseBody;
 use crate::upstream::UpstreamError;
 
@@ -72,6 +72,11 @@ struct ErrorDetail<'a> {
 }
 
 impl ProxyError {
+    /// The reasons of all faults, for those who count by reason.
+    pub(crate) fn reasons() -> impl Iterator<Item = &'static str> {
+        Face::ALL.into_iter().map(|face| face.reason)
+    }
+
     /// The stable reason of this fault.
     pub(crate) fn reason(&self) -> &'static str {
         Face::of(self).reason
@@ -151,11 +156,11 @@ impl ProxyError {
             | UpstreamError::RequestBody(_)
             | UpstreamError::Target => Reach::NotForwarded,
             UpstreamError::ResponseTimeout | UpstreamError::IdleTimeout => {
-                Reach::Unanswered("upstream_timeout")
+                Reach::Unanswered(Unanswered::Timeout)
             }
-            UpstreamError::ClosedEarly(_) | UpstreamError::Cut(_) => Reach::Unanswered("upstream_closed"),
+            UpstreamError::ClosedEarly(_) | UpstreamError::Cut(_) => Reach::Unanswered(Unanswered::Closed),
             UpstreamError::Malformed(_) | UpstreamError::UnexpectedSwitch => {
-                Reach::Unanswered("upstream_invalid")
+                Reach::Unanswered(Unanswered::Invalid)
             }
         }
     }
@@ -238,6 +243,7 @@ mod tests {
             let response = error.response();
             assert_eq!(response.status().as_u16(), error.status(), "{error}");
             let reason = response.headers()[MINDWEAVE_REASON].to_str().unwrap();
+            assert!(ProxyError::reasons().any(|one| one == reason), "{reason} is not counted");
             assert!(reason.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_'), "{reason}");
             // A wait is promised exactly where another attempt makes sense after it.
             let waits = response.headers().contains_key(RETRY_AFTER);

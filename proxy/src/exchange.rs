@@ -11,7 +11,8 @@ use http::response::Parts;
 use jiff::Timestamp;
 use mindweave_eventlog::Admission;
 use mindweave_metering::{
-    CertaintyReason, DecisionRecord, Endpoint, MeteredResponse, Outcome, ResponseHead, ResponseTap,
+    CertaintyReason, DecisionRecord, Endpoint, MeteredResponse, Outcome, RequestFacts, ResponseHead,
+    ResponseTap,
 };
 use tokio::time::{Duration, Instant};
 
@@ -20,12 +21,11 @@ use crate::batch_items;
 use crate::body::{RequestEnd, RequestWatch};
 use crate::clock;
 use crate::error::ProxyError;
-use crate::settle::{AdmittedRecord, Ending, Ledger, Metered, Reach, denied};
+use crate::reach::{Reach, Unanswered};
+use crate::settle::{AdmittedRecord, Ending, Ledger, Metered, Settlement, denied};
 
 /// Names the API's own record of a request.
 const REQUEST_ID: HeaderName = HeaderName::from_static("request-id");
-/// `certainty_reason` of a request whose client left while the API was at work.
-const CLIENT_GONE_BEFORE_ANSWER: &str = "client_gone_before_answer";
 
 /// An admitted request that has no event yet.
 #[derive(Debug)]
@@ -93,7 +93,7 @@ impl OpenExchange {
     /// The request is about to be sent: from here on the API may have seen it, and the time is not ours.
     pub(crate) fn forwarding(&mut self) {
         if let Some(exchange) = &mut self.state {
-            exchange.reach = Reach::Unanswered(CLIENT_GONE_BEFORE_ANSWER);
+            exchange.reach = Reach::Unanswered(Unanswered::ClientGone);
             exchange.timing.pause(Instant::now());
         }
     }
@@ -183,9 +183,7 @@ impl Exchange {
         ending.outcome = outcome;
         ending.status = status;
         ending.request_id = request_id;
-        let event =
-            self.ledger.event(&self.admitted, metered, facts, self.endpoint.batch_id.as_ref(), ending, now);
-        self.ledger.finish(event, self.admission.take());
+        self.book(metered, facts, ending, now);
     }
 
     fn fail(mut self: Box<Self>, error: &ProxyError) {
@@ -198,19 +196,25 @@ impl Exchange {
         if ending.outcome == Outcome::Denied {
             ending.decision = denied(error.reason());
         }
-        let event = self.ledger.event(&self.admitted, metered, facts, None, ending, clock::now());
-        self.ledger.finish(event, self.admission.take());
+        self.book(metered, facts, ending, clock::now());
+    }
+
+    fn book(&mut self, metered: Metered, facts: Option<RequestFacts>, ending: Ending, at: Timestamp) {
+        let (admitted, endpoint) = (&self.admitted, &self.endpoint);
+        let settlement = Settlement { admitted, endpoint, metered, facts, ending, at };
+        self.ledger.book(settlement, self.admission.take());
     }
 
     /// Books the items read so far, an event's worth at a time, so that a download of any size needs little memory.
     fn book_items(&mut self) {
-        let (Some(answer), Some(batch_id)) = (&mut self.answer, &self.endpoint.batch_id) else { return };
+        let endpoint = &self.endpoint;
+        let Some(answer) = self.answer.as_mut().filter(|_| endpoint.batch_id.is_some()) else { return };
         let mut ending = self.timing.ending(Instant::now());
         ending.status = answer.status;
         ending.request_id.clone_from(&answer.request_id);
         loop {
             for items in batch_items::split(answer.tap.take_batch_items()) {
-                self.ledger.book_items(&self.admitted, batch_id, items, ending.clone(), clock::now());
+                self.ledger.book_items(&self.admitted, endpoint, items, ending.clone(), clock::now());
             }
             if !answer.tap.feed(&[]).batch_items_full {
                 return; // the rest goes into the exchange's own event
@@ -220,9 +224,9 @@ impl Exchange {
 
     /// Books all items but the last event's worth, which is left to the exchange's own event.
     fn without_overflow(&self, mut metered: MeteredResponse, status: u16) -> MeteredResponse {
-        let Some(batch_id) = self.endpoint.batch_id.as_ref().filter(|_| !metered.items.is_empty()) else {
+        if self.endpoint.batch_id.is_none() || metered.items.is_empty() {
             return metered;
-        };
+        }
         let mut parts = batch_items::split(std::mem::take(&mut metered.items));
         let last = parts.pop().unwrap_or_default();
         if parts.is_empty() {
@@ -230,7 +234,7 @@ impl Exchange {
         }
         let ending = Ending { status, ..self.timing.ending(Instant::now()) };
         for items in parts {
-            self.ledger.book_items(&self.admitted, batch_id, items, ending.clone(), clock::now());
+            self.ledger.book_items(&self.admitted, &self.endpoint, items, ending.clone(), clock::now());
         }
         MeteredResponse::of_batch(last, metered.certainty_reason)
     }
@@ -292,7 +296,6 @@ pub(crate) fn refuse(
     ending.error_type = Some(error.error_type().into());
     ending.decision = denied(error.reason());
     let metered = Metered::without_answer(endpoint.kind, Reach::NotForwarded);
-    let at: Timestamp = clock::now();
-    let event = ledger.event(admitted, metered, None, None, ending, at);
-    ledger.finish(event, None);
+    let settlement = Settlement { admitted, endpoint, metered, facts: None, ending, at: clock::now() };
+    ledger.book(settlement, None);
 }

@@ -41,6 +41,7 @@ mod held;
 mod identity;
 mod method;
 mod metrics;
+mod reach;
 mod recovery;
 mod request;
 mod server;
@@ -62,6 +63,7 @@ pub use config::{
     JournalFull, MAX_BATCHES_BODY_BYTES, MAX_FILES_BODY_BYTES, MAX_MESSAGES_BODY_BYTES, ProxyConfig,
     Unregistered,
 };
+pub use metrics::install_process_metrics;
 pub use server::{
     DEFAULT_HEADER_TIMEOUT, DEFAULT_HTTP2_MAX_STREAMS, DEFAULT_IDLE_TIMEOUT, DEFAULT_MAX_CONNECTIONS,
     DEFAULT_MAX_HEADER_BYTES, DEFAULT_MAX_HEADERS, DEFAULT_STALL_TIMEOUT, DEFAULT_TLS_RELOAD_INTERVAL,
@@ -96,6 +98,9 @@ pub struct ProxyDeps {
 
 /// How often it is looked at whether the proxy should get traffic. Load balancers ask about as often.
 const READINESS_INTERVAL: Duration = Duration::from_secs(1);
+/// How often histogram samples are folded into their buckets, which bounds what they take between two scrapes: 16 bytes a
+/// sample, 3 samples a request.
+const METRICS_UPKEEP_INTERVAL: Duration = Duration::from_secs(5);
 
 /// A running proxy.
 #[derive(Debug)]
@@ -104,6 +109,7 @@ pub struct Proxy {
     admin: Server,
     readiness: Arc<Readiness>,
     readiness_watch: JoinHandle<()>,
+    metrics_upkeep: JoinHandle<()>,
     journal: Journal,
     drain_limit: Duration,
     local_addr: SocketAddr,
@@ -169,8 +175,19 @@ impl Proxy {
         let admin_addr = admin.local_addrs().first().copied().ok_or_else(no_address)?;
         let watch = watch_readiness(Arc::clone(&readiness), journal.clone(), snapshots, config.journal_full);
         let readiness_watch = tokio::spawn(watch);
+        let metrics_upkeep = tokio::spawn(metrics::upkeep(METRICS_UPKEEP_INTERVAL));
         let drain_limit = config.drain_limit;
-        Ok(Self { server, admin, readiness, readiness_watch, journal, drain_limit, local_addr, admin_addr })
+        Ok(Self {
+            server,
+            admin,
+            readiness,
+            readiness_watch,
+            metrics_upkeep,
+            journal,
+            drain_limit,
+            local_addr,
+            admin_addr,
+        })
     }
 
     /// Where clients connect: the first address, where there are several.
@@ -197,6 +214,7 @@ impl Proxy {
         self.readiness_watch.abort();
         let flushed = self.journal.flush().await;
         self.admin.drain(admin::DRAIN_LIMIT).await; // last, so that the drain could be watched
+        self.metrics_upkeep.abort();
         flushed
     }
 }

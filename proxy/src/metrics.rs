@@ -1,15 +1,32 @@
 //! Every metric of this crate: name, labels and help text.
 //!
 //! Names are `mindweave_<area>_<what>_<unit>[_total]`; labels are closed sets, never a principal, a key or text from a
-//! request. Handles are looked up once. They live in one recorder of our own, not in the process-wide one, so that a program
-//! that embeds the proxy keeps its own.
+//! request. Handles are looked up once. They live in one recorder of our own, so that a program that embeds the proxy may keep
+//! its own; [`install_process_metrics`] makes it the process-wide one.
 
-use std::sync::LazyLock;
+mod requests;
+mod server;
+mod upstream;
+mod usage;
 
-use metrics::{Counter, Gauge, Key, Label, Level, Metadata, Recorder, SharedString, Unit};
-use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
+use std::sync::{LazyLock, Once};
+use std::time::Duration;
 
-const OWN_ANSWERS: &str = "mindweave_proxy_own_answers_total";
+use metrics::{Counter, Gauge, Histogram, Key, Label, Level, Metadata, Recorder, SharedString, Unit};
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
+
+use crate::error::ProxyError;
+use requests::{
+    LATENCY_BUCKETS, OVERHEAD_BUCKETS, OVERHEAD_SECONDS, REQUEST_SECONDS, RequestMetrics,
+    TIME_TO_FIRST_CONTENT_SECONDS,
+};
+use server::ServerMetrics;
+use upstream::UpstreamMetrics;
+use usage::UsageMetrics;
+
+/// For what happens inside the machine, like a sync to disk, in seconds.
+const INTERNAL_BUCKETS: [f64; 14] =
+    [0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0];
 
 static METRICS: LazyLock<Metrics> = LazyLock::new(Metrics::new);
 
@@ -20,55 +37,16 @@ struct Metrics {
     server: ServerMetrics,
     upstream: UpstreamMetrics,
     exchanges: ExchangeMetrics,
+    own_answers: OwnAnswers,
+    requests: RequestMetrics,
+    usage: UsageMetrics,
 }
 
-/// What the listeners and client connections report.
+/// Answers of our own by reason.
 #[derive(Debug)]
-pub(crate) struct ServerMetrics {
-    pub(crate) connections_open: Gauge,
-    pub(crate) connections_accepted: Counter,
-    /// The accept loop waited because the limit was reached.
-    pub(crate) connections_limited: Counter,
-    pub(crate) accept_errors: Counter,
-    pub(crate) tls_handshake_failures: Counter,
-    pub(crate) header_timeouts: Counter,
-    pub(crate) idle_closes: Counter,
-    pub(crate) stalled_closes: Counter,
-    pub(crate) drain_aborts: Counter,
-    pub(crate) requests_in_flight: Gauge,
-    pub(crate) tls_reloads: Counter,
-    pub(crate) tls_reload_failures: Counter,
-}
-
-/// What the upstream client reports.
-#[derive(Debug)]
-pub(crate) struct UpstreamMetrics {
-    pub(crate) http1_connections_opened: Counter,
-    pub(crate) http2_connections_opened: Counter,
-    pub(crate) connections_idle: Gauge,
-    /// A pooled connection was found closed before anything was sent on it; another was taken.
-    pub(crate) stale_connections: Counter,
-    /// 0 closed, 1 on trial, 2 open.
-    pub(crate) breaker_state: Gauge,
-    pub(crate) breaker_opened: Counter,
-    pub(crate) failures: UpstreamFailures,
-}
-
-/// Failed requests by reason.
-#[derive(Debug)]
-pub(crate) struct UpstreamFailures {
-    pub(crate) breaker_open: Counter,
-    pub(crate) connect_timeout: Counter,
-    pub(crate) connect: Counter,
-    pub(crate) tls: Counter,
-    pub(crate) response_timeout: Counter,
-    pub(crate) request_stalled: Counter,
-    pub(crate) closed_early: Counter,
-    pub(crate) malformed: Counter,
-    pub(crate) cut: Counter,
-    pub(crate) idle_timeout: Counter,
-    pub(crate) request_body: Counter,
-    pub(crate) target: Counter,
+struct OwnAnswers {
+    reasons: Vec<(&'static str, Counter)>,
+    other: Counter,
 }
 
 /// What becomes of exchanges.
@@ -76,6 +54,38 @@ pub(crate) struct UpstreamFailures {
 struct ExchangeMetrics {
     admissions_dropped: Counter,
     events_lost: Counter,
+}
+
+/// Makes `/metrics` of the proxy's admin port show what everything in this process reports through the `metrics` crate.
+///
+/// To be called before whatever looks its handles up at its start: the journal and the control plane. Calling it again does
+/// nothing. A program that has installed a recorder of its own keeps it; `/metrics` then shows the proxy's metrics only.
+pub fn install_process_metrics() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        if ::metrics::set_global_recorder(&METRICS.recorder).is_err() {
+            tracing::warn!("another metrics recorder is installed: /metrics shows the proxy's metrics only");
+        }
+    });
+}
+
+/// Folds histogram samples into their buckets for ever, at this interval.
+pub(crate) async fn upkeep(every: Duration) {
+    let mut ticks = tokio::time::interval(every);
+    loop {
+        ticks.tick().await;
+        METRICS.rendering.run_upkeep();
+    }
+}
+
+/// The metrics of requests that somebody is charged with.
+pub(crate) fn requests() -> &'static RequestMetrics {
+    &METRICS.requests
+}
+
+/// The metrics of what is metered.
+pub(crate) fn usage() -> &'static UsageMetrics {
+    &METRICS.usage
 }
 
 /// The listeners' metrics.
@@ -90,8 +100,7 @@ pub(crate) fn upstream() -> &'static UpstreamMetrics {
 
 /// The proxy answered a request itself.
 pub(crate) fn own_answer(reason: &'static str) {
-    let key = Key::from_parts(OWN_ANSWERS, vec![Label::from_static_parts("reason", reason)]);
-    METRICS.recorder.register_counter(&key, &METADATA).increment(1);
+    METRICS.own_answers.of(reason).increment(1);
 }
 
 /// A request was forwarded although the journal had no room for it.
@@ -126,10 +135,12 @@ impl Registry<'_> {
         &self,
         name: &'static str,
         help: &'static str,
-        label: (&'static str, &'static str),
+        labels: &[(&'static str, &'static str)],
     ) -> Counter {
         self.0.describe_counter(name.into(), Some(Unit::Count), SharedString::const_str(help));
-        let key = Key::from_parts(name, vec![Label::from_static_parts(label.0, label.1)]);
+        let labels: Vec<_> =
+            labels.iter().map(|(name, value)| Label::from_static_parts(name, value)).collect();
+        let key = Key::from_parts(name, labels);
         self.0.register_counter(&key, &METADATA)
     }
 
@@ -137,117 +148,59 @@ impl Registry<'_> {
         self.0.describe_gauge(name.into(), Some(Unit::Count), SharedString::const_str(help));
         self.0.register_gauge(&Key::from_static_name(name), &METADATA)
     }
+
+    fn seconds(&self, name: &'static str, help: &'static str) -> Histogram {
+        self.0.describe_histogram(name.into(), Some(Unit::Seconds), SharedString::const_str(help));
+        self.0.register_histogram(&Key::from_static_name(name), &METADATA)
+    }
 }
 
 impl Metrics {
     fn new() -> Self {
-        let recorder = PrometheusBuilder::new().build_recorder();
+        let recorder = with_buckets(PrometheusBuilder::new()).build_recorder();
         let registry = Registry(&recorder);
-        registry.0.describe_counter(
-            OWN_ANSWERS.into(),
-            Some(Unit::Count),
-            "requests answered by the proxy itself, by reason".into(),
-        );
         Self {
             server: ServerMetrics::new(&registry),
             upstream: UpstreamMetrics::new(&registry),
             exchanges: ExchangeMetrics::new(&registry),
+            own_answers: OwnAnswers::new(&registry),
+            requests: RequestMetrics::new(&registry),
+            usage: UsageMetrics::new(&registry),
             rendering: recorder.handle(),
             recorder,
         }
     }
 }
 
-impl ServerMetrics {
-    fn new(registry: &Registry<'_>) -> Self {
-        let closed = |reason| {
-            registry.labelled(
-                "mindweave_server_connections_closed_total",
-                "client connections that the proxy closed, by reason",
-                ("reason", reason),
-            )
-        };
-        let reloads = |result| {
-            registry.labelled(
-                "mindweave_server_tls_reloads_total",
-                "reloads of changed certificate files, by result",
-                ("result", result),
-            )
-        };
-        Self {
-            connections_open: registry
-                .gauge("mindweave_server_connections_open", "client connections that are open"),
-            connections_accepted: registry
-                .counter("mindweave_server_connections_accepted_total", "client connections accepted"),
-            connections_limited: registry.counter(
-                "mindweave_server_connections_limited_total",
-                "times that accepting paused because the connection limit was reached",
-            ),
-            accept_errors: registry
-                .counter("mindweave_server_accept_errors_total", "connections that could not be accepted"),
-            tls_handshake_failures: closed("tls_handshake"),
-            header_timeouts: closed("header_timeout"),
-            idle_closes: closed("idle"),
-            stalled_closes: closed("stalled"),
-            drain_aborts: closed("drain_deadline"),
-            requests_in_flight: registry
-                .gauge("mindweave_server_requests_in_flight", "requests whose answer has not ended"),
-            tls_reloads: reloads("loaded"),
-            tls_reload_failures: reloads("kept_old"),
-        }
-    }
+/// Histograms have buckets: unlike quantiles, those of several proxies can be added up.
+fn with_buckets(builder: PrometheusBuilder) -> PrometheusBuilder {
+    let own: [(&str, &[f64]); 3] = [
+        (REQUEST_SECONDS, &LATENCY_BUCKETS),
+        (TIME_TO_FIRST_CONTENT_SECONDS, &LATENCY_BUCKETS),
+        (OVERHEAD_SECONDS, &OVERHEAD_BUCKETS),
+    ];
+    let builder = own.into_iter().try_fold(builder, |builder, (name, buckets)| {
+        builder.set_buckets_for_metric(Matcher::Full(name.to_owned()), buckets)
+    });
+    let builder = builder.and_then(|builder| builder.set_buckets(&INTERNAL_BUCKETS));
+    builder.unwrap_or_default() // only a list without buckets is refused
 }
 
-impl UpstreamMetrics {
+impl OwnAnswers {
     fn new(registry: &Registry<'_>) -> Self {
-        let opened = |protocol| {
+        let counter = |reason| {
             registry.labelled(
-                "mindweave_upstream_connections_opened_total",
-                "connections opened to the upstream, by protocol",
-                ("protocol", protocol),
+                "mindweave_proxy_own_answers_total",
+                "requests answered by the proxy itself, by reason",
+                &[("reason", reason)],
             )
         };
-        Self {
-            http1_connections_opened: opened("http1"),
-            http2_connections_opened: opened("http2"),
-            connections_idle: registry
-                .gauge("mindweave_upstream_connections_idle", "http1 connections waiting to be used again"),
-            stale_connections: registry.counter(
-                "mindweave_upstream_connections_stale_total",
-                "pooled connections found closed before a request was sent on them",
-            ),
-            breaker_state: registry
-                .gauge("mindweave_upstream_breaker_state", "the circuit: 0 closed, 1 on trial, 2 open"),
-            breaker_opened: registry
-                .counter("mindweave_upstream_breaker_opened_total", "times that the circuit opened"),
-            failures: UpstreamFailures::new(registry),
-        }
+        let reasons = ProxyError::reasons().map(|reason| (reason, counter(reason))).collect();
+        Self { reasons, other: counter("other") }
     }
-}
 
-impl UpstreamFailures {
-    fn new(registry: &Registry<'_>) -> Self {
-        let failed = |reason| {
-            registry.labelled(
-                "mindweave_upstream_failures_total",
-                "requests without a complete answer from the upstream, by reason",
-                ("reason", reason),
-            )
-        };
-        Self {
-            breaker_open: failed("breaker_open"),
-            connect_timeout: failed("connect_timeout"),
-            connect: failed("connect"),
-            tls: failed("tls"),
-            response_timeout: failed("response_timeout"),
-            request_stalled: failed("request_stalled"),
-            closed_early: failed("closed_early"),
-            malformed: failed("malformed"),
-            cut: failed("cut"),
-            idle_timeout: failed("idle_timeout"),
-            request_body: failed("request_body"),
-            target: failed("target"),
-        }
+    fn of(&self, reason: &str) -> &Counter {
+        self.reasons.iter().find(|(one, _)| *one == reason).map_or(&self.other, |(_, counter)| counter)
     }
 }
 
@@ -255,11 +208,26 @@ impl ExchangeMetrics {
     fn new(registry: &Registry<'_>) -> Self {
         Self {
             admissions_dropped: registry.counter(
-                "mindweave_journal_admissions_dropped_total",
+                "mindweave_proxy_unrecorded_requests_total",
                 "requests forwarded without a record because the journal had no room",
             ),
             events_lost: registry
-                .counter("mindweave_journal_events_lost_total", "events that could not be recorded"),
+                .counter("mindweave_proxy_lost_events_total", "events that could not be recorded"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_others_count_is_shown_once_installed_and_installing_twice_does_no_harm() {
+        install_process_metrics();
+        ::metrics::counter!("test_of_the_process_wide_recorder_total").increment(1);
+        install_process_metrics();
+        ::metrics::counter!("test_of_the_process_wide_recorder_total").increment(1);
+        let shown = render();
+        assert!(shown.contains("\ntest_of_the_process_wide_recorder_total 2\n"), "{shown}");
     }
 }

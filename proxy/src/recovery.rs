@@ -7,10 +7,8 @@ use mindweave_metering::{DecisionRecord, Endpoint, Outcome};
 
 use crate::error::chain;
 use crate::metrics;
-use crate::settle::{AdmittedRecord, Ending, Ledger, Metered, Reach};
-
-/// `certainty_reason` of a request whose end nobody saw.
-const PROXY_STOPPED: &str = "proxy_stopped";
+use crate::reach::{Reach, Unanswered};
+use crate::settle::{AdmittedRecord, Ending, Ledger, Metered, Settlement};
 
 /// Writes the missing event of every interrupted request.
 pub(crate) fn book_interrupted(ledger: &Ledger, recovery: Recovery) {
@@ -33,8 +31,8 @@ fn book(ledger: &Ledger, interrupted: Interrupted) {
         }
     };
     // A template names the same endpoint as the path that it was made from.
-    let kind = Endpoint::of(&admitted.method, &admitted.endpoint).kind;
-    let metered = Metered::without_answer(kind, Reach::Unanswered(PROXY_STOPPED));
+    let endpoint = Endpoint::of(&admitted.method, &admitted.endpoint);
+    let metered = Metered::without_answer(endpoint.kind, Reach::Unanswered(Unanswered::ProxyStopped));
     let ending = Ending {
         outcome: Outcome::Interrupted,
         status: 0,
@@ -47,6 +45,7 @@ fn book(ledger: &Ledger, interrupted: Interrupted) {
     };
     // The admission is the last moment that is known; the restart may be days later, in another billing period.
     let at = admitted.timestamp;
-    let event = ledger.event(&admitted, metered, None, None, ending, at);
-    ledger.finish(event, Some(interrupted.admission));
+    let settlement =
+        Settlement { admitted: &admitted, endpoint: &endpoint, metered, facts: None, ending, at };
+    ledger.book(settlement, Some(interrupted.admission));
 }

@@ -10,8 +10,9 @@ use std::time::Duration;
 use jiff::Timestamp;
 use mindweave_eventlog::{Admission, AppendError, Journal};
 use mindweave_metering::{
-    BatchResults, Bill, Certainty, DecisionRecord, EVENT_VERSION, Effect, EndpointKind, Envelope, EventId,
-    EventType, MeteredItem, MeteredResponse, NanoUsd, Outcome, PriceBook, ProxyId, RequestFacts, UsageEvent,
+    BatchResults, Bill, Certainty, DecisionRecord, EVENT_VERSION, Effect, Endpoint, EndpointKind, Envelope,
+    EventId, EventType, MeteredItem, MeteredResponse, NanoUsd, Outcome, PriceBook, ProxyId, RequestFacts,
+    UsageEvent,
 };
 use mindweave_policy::Principal;
 use serde::{Deserialize, Serialize};
@@ -20,6 +21,7 @@ use crate::attribution::Attribution;
 use crate::error::chain;
 use crate::event_ids::EventIds;
 use crate::metrics;
+use crate::reach::Reach;
 
 /// What is known of a request when it is admitted: the payload of its `admitted` record in the journal, and what every
 /// later event of it starts from. Read back at the next start if the request never finished.
@@ -56,6 +58,18 @@ pub(crate) struct Ending {
 pub(crate) struct Metered {
     pub(crate) answer: MeteredResponse,
     pub(crate) bill: Bill,
+}
+
+/// Everything that makes an event.
+#[derive(Debug)]
+pub(crate) struct Settlement<'a> {
+    pub(crate) admitted: &'a AdmittedRecord,
+    pub(crate) endpoint: &'a Endpoint,
+    pub(crate) metered: Metered,
+    pub(crate) facts: Option<RequestFacts>,
+    pub(crate) ending: Ending,
+    /// The event's time.
+    pub(crate) at: Timestamp,
 }
 
 /// Prices exchanges and writes their events. One per proxy.
@@ -109,8 +123,14 @@ impl Ledger {
     }
 
     /// Writes the one event that ends an exchange. `admission` is missing where the journal had no room for one.
-    pub(crate) fn finish(&self, event: UsageEvent, admission: Option<Admission>) {
-        let Some(payload) = self.payload(event) else { return };
+    pub(crate) fn book(&self, settlement: Settlement<'_>, admission: Option<Admission>) {
+        metrics::requests().ended(settlement.endpoint.kind, &settlement.ending);
+        self.write(settlement, admission);
+    }
+
+    fn write(&self, settlement: Settlement<'_>, admission: Option<Admission>) {
+        metrics::usage().booked(&settlement.metered);
+        let Some(payload) = self.payload(self.event(settlement)) else { return };
         let appended = match admission {
             Some(admission) => self.journal.append_finished(admission, &payload),
             None => self.journal.append_event(&payload),
@@ -130,39 +150,30 @@ impl Ledger {
     pub(crate) fn book_items(
         &self,
         admitted: &AdmittedRecord,
-        batch_id: &Arc<str>,
+        endpoint: &Endpoint,
         items: Vec<MeteredItem>,
         ending: Ending,
-        now: Timestamp,
+        at: Timestamp,
     ) {
-        let metered = self.price(MeteredResponse::of_batch(items, None), None, now);
-        let part = AdmittedRecord { event_id: self.next_event_id(now), ..admitted.clone() };
-        let event = self.event(&part, metered, None, Some(batch_id), ending, now);
-        self.finish(event, None);
+        let metered = self.price(MeteredResponse::of_batch(items, None), None, at);
+        let part = AdmittedRecord { event_id: self.next_event_id(at), ..admitted.clone() };
+        self.write(Settlement { admitted: &part, endpoint, metered, facts: None, ending, at }, None);
     }
 
-    /// The event of an exchange.
-    pub(crate) fn event(
-        &self,
-        admitted: &AdmittedRecord,
-        metered: Metered,
-        facts: Option<RequestFacts>,
-        batch_id: Option<&Arc<str>>,
-        ending: Ending,
-        now: Timestamp,
-    ) -> UsageEvent {
+    fn event(&self, settlement: Settlement<'_>) -> UsageEvent {
+        let Settlement { admitted, endpoint, metered, facts, ending, at } = settlement;
         let Metered { answer, bill } = metered;
         let principal = &admitted.principal;
         let attribution = &admitted.attribution;
         let tokens = answer.tokens.unwrap_or_default();
         let (requested_model, body_session) =
             facts.map_or((None, None), |facts| (facts.model, facts.session_id));
-        let batch = batch_id
+        let batch = (endpoint.batch_id.as_ref())
             .filter(|_| !bill.items.is_empty())
             .map(|batch_id| BatchResults { batch_id: Arc::clone(batch_id), items: bill.items });
         UsageEvent {
             event_id: admitted.event_id,
-            timestamp: now,
+            timestamp: at,
             org_id: principal.org_id.clone(),
             project_id: principal.project_id.clone(),
             team_id: principal.team_id.clone(),
@@ -250,20 +261,11 @@ impl Metered {
             buckets: Vec::new(),
             cost: unknown.is_none().then_some(NanoUsd(0)),
             certainty: if unknown.is_some() { Certainty::Unknown } else { Certainty::Exact },
-            certainty_reason: unknown.map(Arc::from),
+            certainty_reason: unknown.map(|reason| reason.as_str().into()),
             items: Vec::new(),
         };
         Self { answer: MeteredResponse::without_usage(None), bill }
     }
-}
-
-/// How far a request without an answer came.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Reach {
-    /// The API never saw it.
-    NotForwarded,
-    /// The API may have seen it; the text is the event's `certainty_reason`.
-    Unanswered(&'static str),
 }
 
 /// The decision record of a refusal.

@@ -35,6 +35,32 @@ pub(super) struct Face {
 }
 
 impl Face {
+    /// Every answer of our own.
+    pub(super) const ALL: [Self; 22] = [
+        KEY_UNKNOWN,
+        KEY_EXPIRED,
+        CREDENTIAL_NOT_REGISTERED,
+        UPSTREAM_KEY_MISSING,
+        DEFAULT_PROJECT_MISSING,
+        METHOD_NOT_SUPPORTED,
+        TRANSFER_CODING_UNSUPPORTED,
+        HOST_AMBIGUOUS,
+        TARGET_INVALID,
+        REQUEST_TOO_LARGE,
+        REQUEST_INCOMPLETE,
+        JOURNAL_FULL,
+        JOURNAL_FAILED,
+        CIRCUIT_OPEN,
+        UPSTREAM_CONNECT_TIMEOUT,
+        UPSTREAM_UNREACHABLE,
+        UPSTREAM_TLS_FAILED,
+        UPSTREAM_TIMEOUT,
+        REQUEST_STALLED,
+        UPSTREAM_CLOSED,
+        UPSTREAM_INVALID,
+        TARGET_TOO_LONG,
+    ];
+
     const fn new(
         status: u16,
         kind: &'static str,
@@ -233,3 +259,22 @@ const TARGET_TOO_LONG: Face = Face::new(
     "The request target is too long.",
     Retry::Pointless,
 );
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_operators_table_lists_every_answer_of_our_own_as_it_is() {
+        let text = include_str!("../../../docs/operations.md");
+        let (_, table) = text.split_once("| `mindweave-reason` |").unwrap();
+        let rows: Vec<&str> = table.lines().skip(2).take_while(|line| line.starts_with('|')).collect();
+        for face in Face::ALL {
+            let Face { status, kind, reason, message, retry } = face;
+            let retry = if retry == Retry::Pointless { "no" } else { "yes" };
+            let row = format!("| `{reason}` | {status} | `{kind}` | {retry} | {message} |");
+            assert!(rows.contains(&row.as_str()), "docs/operations.md must hold this row:\n{row}");
+        }
+        assert_eq!(rows.len(), Face::ALL.len(), "docs/operations.md lists an answer that is not given");
+    }
+}

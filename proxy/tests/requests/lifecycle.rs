@@ -94,7 +94,7 @@ async fn readiness_tells_why_there_should_be_no_traffic() {
     ready_becomes(&proxy, 200, "ready").await;
     let (status, metrics) = admin(&proxy, "/metrics").await;
     assert_eq!(status, 200);
-    assert!(metrics.contains("mindweave_journal_events_lost_total"), "{metrics}");
+    assert!(metrics.contains("mindweave_proxy_lost_events_total"), "{metrics}");
     assert_eq!(
         call(proxy.local_addr(), "GET /health/live HTTP/1.1\r\nHost: h\r\n\r\n").await.status(),
         401,
