@@ -113,7 +113,7 @@ settings! {
     journal_segment_bytes: ByteSize = "journal.segment_bytes" or "64MiB";
     /// The most disk the journal takes while the ledger cannot follow.
     journal_max_bytes: ByteSize = "journal.max_bytes" or "4GiB";
-    /// When records reach the disk. All survive the death of the process; `always` also makes each survive a power cut, `group` those older than `sync_every`.
+    /// When records reach the disk. All survive the death of the process, and with `group` those older than `sync_every` a power cut. `always` has each request on disk before it is forwarded; a power cut can then only turn the last finished ones into `interrupted` events.
     journal_sync: JournalSync = "journal.sync" or "group";
     /// Time between two writes to disk with `group`.
     journal_sync_every: Duration = "journal.sync_every" or "50ms";
