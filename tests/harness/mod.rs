@@ -12,6 +12,7 @@
 pub mod clients;
 pub mod http;
 pub mod ledger;
+pub mod memory;
 pub mod recordings;
 pub mod server;
 pub mod simulator;
