@@ -14,19 +14,29 @@ use super::error::UpstreamError;
 /// What a body needs from the connection under it. One virtual call a poll, so that the body's type does not depend on the
 /// request body's.
 pub(super) trait Carrier: Send {
-    /// Moves bytes. Ready when the connection is over, for better or worse: the incoming body knows which.
-    fn poll_drive(&mut self, context: &mut Context<'_>) -> Poll<()>;
+    /// Moves bytes and takes the next frame.
+    fn poll_incoming(&mut self, incoming: &mut Incoming, context: &mut Context<'_>) -> (Driven, Received);
     /// Ready once nothing has moved for `limit`.
     fn poll_silence(&mut self, context: &mut Context<'_>, limit: Duration) -> Poll<()>;
     /// Something moved.
     fn moved(&self);
     /// The body ended cleanly.
-    fn finish(self: Box<Self>, context: &mut Context<'_>);
+    fn finish(self: Box<Self>);
+}
+
+/// What hyper's body gives.
+pub(super) type Received = Poll<Option<Result<Frame<Bytes>, hyper::Error>>>;
+
+/// What became of the connection.
+pub(super) enum Driven {
+    Open,
+    /// It is over, for better or worse: the incoming body knows which.
+    Over,
 }
 
 /// Frames shorter than this are merged with what has arrived behind them. An event of a stream is a hundred bytes or so, and
-/// every frame costs its share of framing and of a system call further down (measured: a burst of 100 events costs a third
-/// less when merged). Longer frames are not worth the copy.
+/// every frame costs its share of framing and of a system call further down (measured: a burst of 100 events costs half as
+/// much when merged). Longer frames are not worth the copy.
 const SMALL_FRAME_BYTES: usize = 2 * 1024;
 /// How long a merged frame gets.
 const MERGED_BYTES: usize = 16 * 1024;
@@ -51,23 +61,18 @@ pub(crate) struct UpstreamBody {
 }
 
 impl UpstreamBody {
-    pub(super) fn new(
-        incoming: Incoming,
-        carrier: Option<Box<dyn Carrier>>,
-        idle_limit: Duration,
-        context: &mut Context<'_>,
-    ) -> Self {
+    pub(super) fn new(incoming: Incoming, carrier: Option<Box<dyn Carrier>>, idle_limit: Duration) -> Self {
         let mut body = Self { incoming, carrier, idle_limit, moved: true, held: None, over: false };
         if body.incoming.is_end_stream() {
-            body.finish(context);
+            body.finish();
         }
         body
     }
 
-    fn finish(&mut self, context: &mut Context<'_>) {
+    fn finish(&mut self) {
         self.over = true;
         if let Some(carrier) = self.carrier.take() {
-            carrier.finish(context);
+            carrier.finish();
         }
     }
 
@@ -83,24 +88,30 @@ impl UpstreamBody {
         if self.over {
             return Poll::Ready(None);
         }
-        if let Some(carrier) = &mut self.carrier
-            && carrier.poll_drive(context).is_ready()
-        {
-            // Dropping the connection is what tells the incoming body that nothing more will come.
-            self.carrier = None;
+        let mut received = Poll::Pending;
+        if let Some(carrier) = &mut self.carrier {
+            let driven;
+            (driven, received) = carrier.poll_incoming(&mut self.incoming, context);
+            if matches!(driven, Driven::Over) {
+                // Dropping the connection is what tells the incoming body that nothing more will come.
+                self.carrier = None;
+            }
         }
-        match Pin::new(&mut self.incoming).poll_frame(context) {
+        if received.is_pending() && self.carrier.is_none() {
+            received = Pin::new(&mut self.incoming).poll_frame(context);
+        }
+        match received {
             Poll::Ready(Some(Ok(frame))) => {
                 self.moved = true;
                 // Nobody polls again after the last byte of a known length, or after trailers.
                 if frame.is_trailers() || self.incoming.is_end_stream() {
-                    self.finish(context);
+                    self.finish();
                 }
                 Poll::Ready(Some(Ok(frame)))
             }
             Poll::Ready(Some(Err(error))) => self.fail(UpstreamError::Cut(error)),
             Poll::Ready(None) => {
-                self.finish(context);
+                self.finish();
                 Poll::Ready(None)
             }
             Poll::Pending => {

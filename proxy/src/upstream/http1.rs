@@ -12,17 +12,20 @@ use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::sync::{Arc, Weak};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 
 use http::{Request, Response};
+use http_body::Body;
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
 use parking_lot::Mutex;
+use tokio::task::unconstrained;
 use tokio::time::{Duration, Instant, sleep_until};
 
-use super::body::{Carrier, UpstreamBody};
+use super::body::{Carrier, Driven, Received, UpstreamBody};
 use super::error::UpstreamError;
+use super::relay::Relay;
 use super::silence::SilenceTimer;
 use super::stream::Stream;
 use super::upload::{Progress, Upload};
@@ -54,6 +57,9 @@ pub(super) struct Connection<B: RequestBody> {
     hyper: http1::Connection<TokioIo<Stream>, Upload<B>>,
     timer: SilenceTimer,
     progress: Arc<Progress>,
+    relay: Arc<Relay>,
+    /// The relay as hyper and the socket get it: always the same, so they need not keep a new one at every poll.
+    waker: Waker,
     pool: Weak<Pool<B>>,
 }
 
@@ -88,7 +94,7 @@ impl<B: RequestBody> Pool<B> {
     /// Looks, as a checkout would, but puts the connection back where it was.
     #[cfg(test)]
     pub(super) fn newest_is_closed(&self) -> bool {
-        let mut context = Context::from_waker(std::task::Waker::noop());
+        let mut context = Context::from_waker(Waker::noop());
         let mut idle = self.idle.lock();
         let Some((newest, _)) = idle.connections.back_mut() else { return true };
         Pin::new(&mut newest.hyper).poll_without_shutdown(&mut context).is_ready()
@@ -150,11 +156,14 @@ impl<B: RequestBody> Connection<B> {
             .handshake(TokioIo::new(stream))
             .await
             .map_err(UpstreamError::ClosedEarly)?;
+        let relay = Relay::new();
         Ok(Box::new(Self {
             sender,
             hyper,
             timer: SilenceTimer::new(limits.response.min(limits.body_idle)),
             progress: Arc::new(Progress::new()),
+            waker: Waker::from(Arc::clone(&relay)),
+            relay,
             pool: Arc::downgrade(pool),
         }))
     }
@@ -171,20 +180,20 @@ impl<B: RequestBody> Connection<B> {
     ) -> Result<Response<UpstreamBody>, Box<Unsent<B>>> {
         let progress = Arc::clone(&self.progress);
         let request = request.map(|body| Upload::start(body, &progress));
-        let mut response = pin!(self.sender.try_send_request(request));
+        // Becomes ready only while the connection is polled or dropped, both of which happen below: it needs no waker of its
+        // own, and hence must not be held back by the runtime's budget either.
+        let mut response = pin!(unconstrained(self.sender.try_send_request(request)));
         let mut connection = Some(self);
         poll_fn(|context| {
             // Errors of the connection reach us through `response`. A connection that closed before it took the request
             // gives it back when it is dropped.
             if let Some(open) = &mut connection
-                && Pin::new(&mut open.hyper).poll(context).is_ready()
+                && open.poll_hyper(context.waker()).is_ready()
             {
                 connection = None;
             }
-            match response.as_mut().poll(context) {
-                Poll::Ready(Ok(response)) => {
-                    Poll::Ready(Ok(carry(response, connection.take(), limits, context)))
-                }
+            match response.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+                Poll::Ready(Ok(response)) => Poll::Ready(Ok(carry(response, connection.take(), limits))),
                 Poll::Ready(Err(mut error)) => {
                     let request = error.take_message().map(|request| request.map(Upload::into_body));
                     Poll::Ready(Err(Unsent::boxed(
@@ -202,11 +211,19 @@ impl<B: RequestBody> Connection<B> {
         .await
     }
 
+    /// Moves bytes. What goes wrong is told to the response or the body that it happens to.
+    fn poll_hyper(&mut self, task: &Waker) -> Poll<()> {
+        self.relay.aim(task);
+        let mut context = Context::from_waker(&self.waker);
+        Pin::new(&mut self.hyper).poll(&mut context).map(|_told| ())
+    }
+
     /// Puts the connection back if it can carry another request; otherwise it ends here.
-    fn recycle(mut self: Box<Self>, context: &mut Context<'_>) {
-        if !self.sender.is_ready() && Pin::new(&mut self.hyper).poll(context).is_ready() {
+    fn recycle(mut self: Box<Self>) {
+        if !self.sender.is_ready() && self.poll_hyper(Waker::noop()).is_ready() {
             return;
         }
+        self.relay.aim(Waker::noop()); // the task goes on to other things
         if self.sender.is_ready()
             && let Some(pool) = self.pool.upgrade()
         {
@@ -220,16 +237,20 @@ fn carry<B: RequestBody>(
     response: Response<Incoming>,
     connection: Option<Box<Connection<B>>>,
     limits: &Limits,
-    context: &mut Context<'_>,
 ) -> Response<UpstreamBody> {
     let carrier = connection.map(|connection| -> Box<dyn Carrier> { connection });
-    response.map(|incoming| UpstreamBody::new(incoming, carrier, limits.body_idle, context))
+    response.map(|incoming| UpstreamBody::new(incoming, carrier, limits.body_idle))
 }
 
 impl<B: RequestBody> Carrier for Connection<B> {
-    fn poll_drive(&mut self, context: &mut Context<'_>) -> Poll<()> {
-        // What went wrong is told to the body it happened to.
-        Pin::new(&mut self.hyper).poll(context).map(|_told| ())
+    fn poll_incoming(&mut self, incoming: &mut Incoming, context: &mut Context<'_>) -> (Driven, Received) {
+        let driven = match self.poll_hyper(context.waker()) {
+            Poll::Ready(()) => Driven::Over,
+            Poll::Pending => Driven::Open,
+        };
+        // A frame can only come from the poll above, and taking it is no news to anybody.
+        let mut without_waker = Context::from_waker(Waker::noop());
+        (driven, self.relay.mute(|| Pin::new(incoming).poll_frame(&mut without_waker)))
     }
 
     fn poll_silence(&mut self, context: &mut Context<'_>, limit: Duration) -> Poll<()> {
@@ -241,7 +262,7 @@ impl<B: RequestBody> Carrier for Connection<B> {
         self.progress.stamp();
     }
 
-    fn finish(self: Box<Self>, context: &mut Context<'_>) {
-        self.recycle(context);
+    fn finish(self: Box<Self>) {
+        self.recycle();
     }
 }

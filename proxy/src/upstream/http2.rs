@@ -7,13 +7,15 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 
 use http::{Request, Response};
+use http_body::Body;
+use hyper::body::Incoming;
 use hyper::client::conn::http2::{self, SendRequest};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use parking_lot::Mutex;
 use tokio::task::AbortHandle;
 use tokio::time::Duration;
 
-use super::body::{Carrier, UpstreamBody};
+use super::body::{Carrier, Driven, Received, UpstreamBody};
 use super::error::UpstreamError;
 use super::silence::SilenceTimer;
 use super::stream::Stream;
@@ -165,7 +167,7 @@ impl<B: RequestBody> Slot<B> {
             Poll::Ready(Ok(response)) => {
                 let carrier = exchange.take().map(|exchange| -> Box<dyn Carrier> { Box::new(exchange) });
                 Poll::Ready(Ok(
-                    response.map(|incoming| UpstreamBody::new(incoming, carrier, limits.body_idle, context))
+                    response.map(|incoming| UpstreamBody::new(incoming, carrier, limits.body_idle))
                 ))
             }
             Poll::Ready(Err(mut error)) => {
@@ -191,8 +193,8 @@ struct Exchange {
 }
 
 impl Carrier for Exchange {
-    fn poll_drive(&mut self, _context: &mut Context<'_>) -> Poll<()> {
-        Poll::Pending
+    fn poll_incoming(&mut self, incoming: &mut Incoming, context: &mut Context<'_>) -> (Driven, Received) {
+        (Driven::Open, Pin::new(incoming).poll_frame(context))
     }
 
     fn poll_silence(&mut self, context: &mut Context<'_>, limit: Duration) -> Poll<()> {
@@ -204,5 +206,5 @@ impl Carrier for Exchange {
         self.progress.stamp();
     }
 
-    fn finish(self: Box<Self>, _context: &mut Context<'_>) {}
+    fn finish(self: Box<Self>) {}
 }

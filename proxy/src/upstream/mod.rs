@@ -13,6 +13,7 @@ mod connector;
 mod error;
 mod http1;
 mod http2;
+mod relay;
 mod silence;
 mod stream;
 mod tls;

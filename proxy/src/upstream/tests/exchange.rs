@@ -219,6 +219,62 @@ async fn events_that_arrive_together_leave_together() {
     assert!(frames <= 4, "{frames} frames for what one write sent");
 }
 
+/// Whatever the pieces and the pauses between them, no wake-up may be lost: that would be an exchange that never ends.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn exchanges_end_however_their_bytes_are_spread_over_time() {
+    const EXCHANGES: usize = 300;
+    let scripted = Scripted::start(|number, mut tcp| async move {
+        let mut random = u64::try_from(number).unwrap() + 1;
+        loop {
+            read_head(&mut tcp).await?;
+            let mut upload = Vec::new();
+            while !upload.ends_with(b"0\r\n\r\n") {
+                upload.push(tcp.read_u8().await?);
+            }
+            let mut answer = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n".to_vec();
+            for event in 0..40 {
+                answer.extend_from_slice(format!("8\r\nevent {event:02}\r\n").as_bytes());
+            }
+            answer.extend_from_slice(b"0\r\n\r\n");
+            let mut rest = answer.as_slice();
+            while !rest.is_empty() {
+                // xorshift: pieces of 1 to 256 bytes, and a pause behind every fourth.
+                random ^= random << 13;
+                random ^= random >> 7;
+                random ^= random << 17;
+                let length = usize::try_from(random % 256).unwrap() + 1;
+                let (piece, left) = rest.split_at(length.min(rest.len()));
+                tcp.write_all(piece).await?;
+                rest = left;
+                if random.is_multiple_of(4) {
+                    tokio::time::sleep(Duration::from_micros(random % 700)).await;
+                }
+            }
+        }
+    })
+    .await;
+    let upstream = scripted.upstream();
+    let expected: String = (0..40).map(|event| format!("event {event:02}")).collect();
+    let exchanges: Vec<_> = (0..EXCHANGES)
+        .map(|number| {
+            let upstream = upstream.clone();
+            tokio::spawn(async move {
+                let (feed, body) = fed();
+                let feeding = async move {
+                    for _ in 0..number % 5 {
+                        feed.send(Ok(Frame::data(Bytes::from_static(b"upload")))).await.unwrap();
+                        tokio::task::yield_now().await;
+                    }
+                };
+                tokio::join!(fetch(&upstream, post("/", body)), feeding).0
+            })
+        })
+        .collect();
+    for exchange in exchanges {
+        assert_eq!(exchange.await.unwrap().body(), expected.as_str());
+    }
+}
+
 #[tokio::test]
 async fn merging_keeps_every_byte_trailer_and_failure_in_its_place() {
     let long = "L".repeat(5000);
