@@ -68,7 +68,8 @@ pub trait EventSink: Send + 'static {
 /// How the shipper batches and waits.
 #[derive(Clone, Copy, Debug)]
 pub struct ShipConfig {
-    /// How long an event waits for company, when the shipper was idle.
+    /// How long an event waits for company. Also the least time between two deliveries, unless there is a backlog of full
+    /// batches.
     pub linger: Duration,
     /// How much travels together.
     pub batch: ReadLimits,
@@ -83,7 +84,9 @@ pub struct ShipConfig {
 impl Default for ShipConfig {
     fn default() -> Self {
         Self {
-            linger: Duration::from_millis(20), // an event is in the ledger well before a person looks
+            // An event is in the ledger before a person looks. A delivery costs the ledger as much as 50 events and one
+            // wait for the disk, so half the time would be twice that (docs/decisions/ingest.md).
+            linger: Duration::from_millis(40),
             batch: ReadLimits { max_records: 5_000, max_bytes: 8 << 20 }, // beyond this a transaction gains nothing
             first_retry: Duration::from_millis(100),
             max_retry: Duration::from_secs(5),

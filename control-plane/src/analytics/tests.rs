@@ -10,6 +10,7 @@ use super::store::{Answer, GroupBy, UsageQuery, UsageRow, usage_query};
 use crate::db::Db;
 use crate::rollup::{Level, Retention, retention_run, rollup_run};
 use crate::testing::{DAY, HOUR, Ledger, MINUTE, NOON, SECOND, at, event, record};
+use crate::usage::decode;
 use crate::usage::totals::Totals;
 
 /// Shorter than in production, so that a test of two weeks meets every cut.
@@ -57,7 +58,10 @@ impl Model {
             let bucket = level.floor(event.timestamp.as_microsecond());
             if bucket >= from {
                 let model = event.model.as_deref().unwrap_or_default().to_owned();
-                sums.entry((bucket, model)).or_default().add(&Totals::of(event));
+                let record = record(1, event).1;
+                sums.entry((bucket, model))
+                    .or_default()
+                    .add(&Totals::of(&decode(1, &record).unwrap().fields));
             }
         }
         sums

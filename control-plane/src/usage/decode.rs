@@ -1,6 +1,17 @@
 //! Journal records to ledger rows.
+//!
+//! An event stays the text that the proxy wrote, with its sequence put in. Only what columns and sums need is read, borrowed
+//! from that text; this runs in the process that forwards requests, and reading everything would cost three times as much.
+//! A field that a later minor version adds is kept.
 
-use mindweave_metering::{Envelope, UsageEvent};
+use std::borrow::Cow;
+use std::ops::Deref;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use mindweave_metering::{Certainty, EventId, EventType, NanoUsd, Outcome, UsageEvent};
+use serde::Deserialize;
+use serde_json::value::RawValue;
 
 /// Greatest figure that an event may carry: tokens, milliseconds, and nano-dollars times a thousand. Far beyond anything
 /// real, and small enough that sums over millions of such events fit 64 bits.
@@ -10,15 +21,116 @@ const MAX_COST: u64 = 1_000_000 * 1_000_000_000;
 /// The versions of the event that this build reads.
 const VERSIONS: &str = "1.";
 
+/// Text of an event, borrowed where it has no escapes. (A bare `Option<Cow<str>>` would never borrow.)
+#[derive(Clone, Debug, Deserialize)]
+#[serde(transparent)]
+pub(crate) struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+
+impl Deref for Text<'_> {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.0
+    }
+}
+
+/// What columns and sums need of an event: fields of [`UsageEvent`] by the same names.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct Fields<'a> {
+    pub(crate) event_id: EventId,
+    pub(crate) timestamp: Timestamp,
+    #[serde(borrow)]
+    pub(crate) org_id: Text<'a>,
+    #[serde(borrow)]
+    pub(crate) project_id: Text<'a>,
+    #[serde(borrow)]
+    pub(crate) team_id: Option<Text<'a>>,
+    #[serde(borrow)]
+    pub(crate) user_id: Option<Text<'a>>,
+    #[serde(borrow)]
+    pub(crate) key_id: Option<Text<'a>>,
+    pub(crate) event_type: EventType,
+    #[serde(borrow)]
+    model: Option<Text<'a>>,
+    #[serde(borrow)]
+    requested_model: Option<Text<'a>>,
+    pub(crate) outcome: Outcome,
+    pub(crate) status: u16,
+    #[serde(borrow)]
+    pub(crate) request_id: Option<Text<'a>>,
+    pub(crate) latency_ms: u64,
+    pub(crate) input_tokens: u64,
+    pub(crate) output_tokens: u64,
+    pub(crate) cache_read_tokens: u64,
+    pub(crate) cache_write_5m_tokens: u64,
+    pub(crate) cache_write_1h_tokens: u64,
+    pub(crate) thinking_tokens: u64,
+    pub(crate) web_search_requests: u64,
+    pub(crate) cost_nano_usd: Option<NanoUsd>,
+    pub(crate) certainty: Certainty,
+    #[serde(borrow)]
+    sequence: Option<&'a RawValue>,
+    #[serde(borrow)]
+    batch: Option<&'a RawValue>,
+}
+
+impl Fields<'_> {
+    /// The model that the event is listed and summed under: the one that served, or else the one asked for.
+    pub(crate) fn model(&self) -> Option<&str> {
+        self.model.as_deref().or(self.requested_model.as_deref())
+    }
+
+    /// Takes the figures over from the event, some of whose batch items were taken out.
+    fn refresh(&mut self, event: &UsageEvent) {
+        self.input_tokens = event.input_tokens;
+        self.output_tokens = event.output_tokens;
+        self.cache_read_tokens = event.cache_read_tokens;
+        self.cache_write_5m_tokens = event.cache_write_5m_tokens;
+        self.cache_write_1h_tokens = event.cache_write_1h_tokens;
+        self.thinking_tokens = event.thinking_tokens;
+        self.web_search_requests = event.web_search_requests;
+        self.cost_nano_usd = event.cost_nano_usd;
+        self.certainty = event.certainty;
+    }
+
+    fn is_plausible(&self) -> bool {
+        let figures = [
+            self.input_tokens,
+            self.output_tokens,
+            self.cache_read_tokens,
+            self.cache_write_5m_tokens,
+            self.cache_write_1h_tokens,
+            self.thinking_tokens,
+            self.web_search_requests,
+            self.latency_ms,
+        ];
+        let cost = self.cost_nano_usd.map_or(0, |cost| cost.0.unsigned_abs());
+        figures.iter().all(|figure| *figure <= MAX_FIGURE) && cost <= MAX_COST
+    }
+}
+
 /// An event as it will be stored.
 #[derive(Clone, Debug)]
-pub(crate) struct Decoded {
+pub(crate) struct Decoded<'a> {
     /// Position in the source.
     pub(crate) sequence: u64,
-    /// The event, its sequence set.
-    pub(crate) event: UsageEvent,
-    /// The same as JSON.
-    pub(crate) json: String,
+    /// What is known of it without its text.
+    pub(crate) fields: Fields<'a>,
+    /// The whole event as JSON, its sequence set.
+    pub(crate) json: Arc<str>,
+    /// The whole event, when it has batch items: some of them may have to be taken out.
+    pub(crate) download: Option<Box<UsageEvent>>,
+}
+
+impl Decoded<'_> {
+    /// Brings what will be stored up to date with [`Self::download`].
+    pub(crate) fn refresh(&mut self) -> Result<(), Undecodable> {
+        let Some(event) = &self.download else { return Ok(()) };
+        self.fields.refresh(event);
+        let json = serde_json::to_string(event).map_err(|error| Undecodable::json(self.sequence, &error))?;
+        self.json = json.into();
+        Ok(())
+    }
 }
 
 /// A record that can never become a row, however often it is tried.
@@ -31,45 +143,104 @@ pub(crate) struct Undecodable {
     pub(crate) reason: String,
 }
 
+impl Undecodable {
+    fn new(sequence: u64, reason: &str) -> Self {
+        Self { sequence, reason: reason.to_owned() }
+    }
+
+    fn json(sequence: u64, error: &serde_json::Error) -> Self {
+        let (line, column) = (error.line(), error.column());
+        Self { sequence, reason: format!("{:?} error at line {line}, column {column}", error.classify()) }
+    }
+}
+
+/// The part of the envelope that is read; see [`mindweave_metering::Envelope`].
+#[derive(Deserialize)]
+struct Record<'a> {
+    #[serde(borrow)]
+    version: Text<'a>,
+    #[serde(borrow)]
+    data: &'a RawValue,
+}
+
 /// Decodes one record.
-pub(crate) fn decode(sequence: u64, payload: &[u8]) -> Result<Decoded, Undecodable> {
-    let undecodable = |reason: String| Undecodable { sequence, reason };
-    let envelope: Envelope<UsageEvent> = serde_json::from_slice(payload).map_err(|error| {
-        undecodable(format!(
-            "{:?} error at line {}, column {}",
-            error.classify(),
-            error.line(),
-            error.column()
-        ))
-    })?;
-    if !envelope.version.starts_with(VERSIONS) {
-        return Err(undecodable("it has a version that this build does not know".to_owned()));
+pub(crate) fn decode(sequence: u64, payload: &[u8]) -> Result<Decoded<'_>, Undecodable> {
+    let malformed = |error: serde_json::Error| Undecodable::json(sequence, &error);
+    let payload = std::str::from_utf8(payload).map_err(|_| Undecodable::new(sequence, "it is not UTF-8"))?;
+    let record: Record<'_> = serde_json::from_str(payload).map_err(malformed)?;
+    if !record.version.starts_with(VERSIONS) {
+        return Err(Undecodable::new(sequence, "it has a version that this build does not know"));
     }
-    let mut event = envelope.data;
-    if !is_plausible(&event) {
-        return Err(undecodable("it carries an impossibly great figure".to_owned()));
+    let text = record.data.get();
+    let fields: Fields<'_> = serde_json::from_str(text).map_err(malformed)?;
+    if !fields.is_plausible() {
+        return Err(Undecodable::new(sequence, "it carries an impossibly great figure"));
     }
-    event.sequence = sequence;
-    let json = to_json(&event).map_err(|error| undecodable(format!("{:?} error", error.classify())))?;
-    Ok(Decoded { sequence, event, json })
+    let json = with_sequence(text, fields.sequence, sequence)
+        .ok_or_else(|| Undecodable::new(sequence, "its sequence cannot be set"))?;
+    let download = fields.batch.map(|_| serde_json::from_str(&json)).transpose().map_err(malformed)?;
+    Ok(Decoded { sequence, fields, json: json.into(), download })
 }
 
-/// An event as it is stored.
-pub(crate) fn to_json(event: &UsageEvent) -> Result<String, serde_json::Error> {
-    serde_json::to_string(event)
+/// The text of an event with its sequence set. `written` is the sequence in this text, if it has one.
+fn with_sequence(text: &str, written: Option<&RawValue>, sequence: u64) -> Option<String> {
+    let sequence = sequence.to_string();
+    let Some(written) = written else {
+        return Some(["{\"sequence\":", &*sequence, ",", text.strip_prefix('{')?].concat());
+    };
+    // `written` is borrowed from `text`: where it lies says what precedes it, which no search for its name could.
+    let start = written.get().as_ptr().addr().checked_sub(text.as_ptr().addr())?;
+    let (before, rest) = text.split_at_checked(start)?;
+    Some([before, &*sequence, rest.strip_prefix(written.get())?].concat())
 }
 
-fn is_plausible(event: &UsageEvent) -> bool {
-    let figures = [
-        event.input_tokens,
-        event.output_tokens,
-        event.cache_read_tokens,
-        event.cache_write_5m_tokens,
-        event.cache_write_1h_tokens,
-        event.thinking_tokens,
-        event.web_search_requests,
-        event.latency_ms,
-    ];
-    let cost = event.cost_nano_usd.map_or(0, |cost| cost.0.unsigned_abs());
-    figures.iter().all(|figure| *figure <= MAX_FIGURE) && cost <= MAX_COST
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::*;
+    use crate::testing::{NOON, event, record};
+
+    #[test]
+    fn the_text_of_an_event_is_kept_but_for_its_sequence() {
+        let mut event = event(7, NOON, 10);
+        event.metadata.insert("sequence".into(), "\"sequence\":0, \\ \u{e9}".into());
+        event.sequence = 5;
+        let decoded_from = record(1, &event).1;
+        let decoded = decode(1_234, &decoded_from).unwrap();
+        event.sequence = 1_234;
+        assert_eq!(*decoded.json, serde_json::to_string(&event).unwrap());
+    }
+
+    #[test]
+    fn an_event_without_sequence_gets_one_and_keeps_fields_of_a_later_version() {
+        let mut envelope: Value = serde_json::from_slice(&record(1, &event(1, NOON, 10)).1).unwrap();
+        envelope["version"] = "1.9".into();
+        let data = envelope["data"].as_object_mut().unwrap();
+        data.remove("sequence");
+        data.insert("carbon_grams".into(), 12.into());
+        let payload = serde_json::to_vec(&envelope).unwrap();
+        let stored: Value = serde_json::from_str(&decode(9, &payload).unwrap().json).unwrap();
+        assert_eq!((&stored["sequence"], &stored["carbon_grams"]), (&9.into(), &12.into()));
+    }
+
+    #[test]
+    fn what_columns_and_sums_need_is_borrowed_unless_it_has_escapes() {
+        let mut event = event(1, NOON, 10);
+        event.request_id = Some("req_\"1\"".into());
+        let payload = record(1, &event).1;
+        let fields = decode(1, &payload).unwrap().fields;
+        assert!(matches!(fields.model, Some(Text(Cow::Borrowed("claude-sonnet-4-5")))));
+        assert!(matches!(fields.project_id, Text(Cow::Borrowed("prj_1"))));
+        assert_eq!(fields.request_id.as_deref(), Some("req_\"1\""));
+    }
+
+    #[test]
+    fn a_download_whose_items_cannot_be_read_is_refused_before_anything_is_booked() {
+        let mut envelope: Value = serde_json::from_slice(&record(1, &event(1, NOON, 10)).1).unwrap();
+        envelope["data"]["batch"] = serde_json::json!({ "batch_id": "msgbatch_1", "items": [{}] });
+        let payload = serde_json::to_vec(&envelope).unwrap();
+        assert_eq!(decode(3, &payload).unwrap_err().sequence, 3);
+        assert_eq!(decode(4, b"\xff").unwrap_err().sequence, 4);
+    }
 }

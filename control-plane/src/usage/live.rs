@@ -47,13 +47,13 @@ impl LiveEvents {
     }
 
     /// Tells every subscriber. Only to be called once the events are committed. Never waits.
-    pub(crate) fn announce(&self, events: &[Decoded]) {
+    pub(crate) fn announce(&self, events: &[Decoded<'_>]) {
         if self.sender.receiver_count() == 0 {
             return;
         }
-        for Decoded { event, json, .. } in events {
-            let text = format!("event: usage\nid: {}\ndata: {json}\n\n", event.event_id);
-            let live = LiveEvent { project_id: event.project_id.as_str().into(), text: text.into() };
+        for Decoded { fields, json, .. } in events {
+            let text = format!("event: usage\nid: {}\ndata: {json}\n\n", fields.event_id);
+            let live = LiveEvent { project_id: (*fields.project_id).into(), text: text.into() };
             if self.sender.send(live).is_err() {
                 return; // the last subscriber left meanwhile
             }

@@ -12,6 +12,8 @@ mod sink;
 mod store;
 pub(crate) mod totals;
 
+#[cfg(test)]
+pub(crate) use decode::decode;
 pub(crate) use ingest::Ingest;
 pub(crate) use live::LiveEvents;
 pub(crate) use routes::routes;

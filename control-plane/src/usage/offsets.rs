@@ -32,38 +32,25 @@ pub(crate) async fn offset_claim(
     .doing("claiming a source")
 }
 
-/// The offset of a source.
-pub(crate) async fn offset_view(
-    tx: &mut SqliteConnection,
-    source: &str,
-) -> Result<Option<Offset>, StoreError> {
-    sqlx::query_as("SELECT position, epoch FROM consumer_offsets WHERE source = ?")
-        .bind(source)
-        .fetch_optional(tx)
-        .await
-        .doing("reading an offset")
-}
-
-/// Moves an offset from what was read to the last sequence of a batch. Returns `false`, and changes nothing, when
-/// somebody else moved or claimed it meanwhile.
+/// Moves an offset to the last sequence of a batch that is about to be booked in this transaction. Returns the last event
+/// that landed before, of any source, or 0 if there is none; `None`, and changes nothing, when somebody else has claimed
+/// the source meanwhile.
 pub(crate) async fn offset_move(
     tx: &mut SqliteConnection,
     source: &str,
-    from: Offset,
+    epoch: i64,
     to: i64,
     now: Timestamp,
-) -> Result<bool, StoreError> {
-    let moved = sqlx::query(
-        "UPDATE consumer_offsets SET position = ?, updated_at = ?
-         WHERE source = ? AND epoch = ? AND position IS NOT DISTINCT FROM ?",
+) -> Result<Option<i64>, StoreError> {
+    sqlx::query_scalar(
+        "UPDATE consumer_offsets SET position = ?, updated_at = ? WHERE source = ? AND epoch = ?
+         RETURNING coalesce((SELECT max(landed) FROM usage_events), 0)",
     )
     .bind(to)
     .bind(now.as_microsecond())
     .bind(source)
-    .bind(from.epoch)
-    .bind(from.position)
-    .execute(tx)
+    .bind(epoch)
+    .fetch_optional(tx)
     .await
-    .doing("moving an offset")?;
-    Ok(moved.rows_affected() == 1)
+    .doing("moving an offset")
 }

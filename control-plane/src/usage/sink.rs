@@ -48,10 +48,9 @@ fn sink_error(error: IngestError) -> SinkError {
         IngestError::Undecodable(undecodable) => {
             SinkError::Poison { sequence: Sequence::new(undecodable.sequence), reason: undecodable.reason }
         }
-        error @ (IngestError::Fenced(_)
-        | IngestError::Store(_)
-        | IngestError::Sequence(_)
-        | IngestError::Stopped) => SinkError::Retry(error.into()),
+        error @ (IngestError::Fenced(_) | IngestError::Store(_) | IngestError::Sequence(_)) => {
+            SinkError::Retry(error.into())
+        }
     }
 }
 

@@ -1,80 +1,100 @@
 //! All SQL of raw events, booked batch items and the sums that ingest writes.
 //!
-//! Every statement to SQLite costs some hundred microseconds of waking its thread, so rows go in many at a time, in a few
-//! fixed sizes: each size is one prepared statement.
+//! Every statement to SQLite costs tens of microseconds of waking its thread and being woken by it, so rows go in many at a
+//! time. Statements have a few fixed sizes, so that each is prepared once; rows that a statement has room for and that are
+//! not there are left unbound, which is NULL, and passed over.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use jiff::Timestamp;
-use mindweave_metering::{Outcome, UsageEvent};
-use sqlx::query_builder::Separated;
-use sqlx::{QueryBuilder, Sqlite, SqliteConnection};
+use mindweave_metering::{EventId, Outcome, UsageEvent};
+use sqlx::query::Query;
+use sqlx::sqlite::SqliteArguments;
+use sqlx::{AssertSqlSafe, Sqlite, SqliteConnection};
 
 use super::decode::Decoded;
-use super::dims;
 use super::totals::{self, Totals};
 use crate::db::{Doing, StoreError};
 use crate::rollup::Level;
 
-/// Rows of one statement, greatest first. The greatest keeps a statement of 16 columns below SQLite's limit of 32 766
-/// parameters; the fourfold steps keep the number of statements for any batch small.
-const ROWS_PER_STATEMENT: [usize; 5] = [256, 64, 16, 4, 1];
+/// Rows that one statement has room for. The greatest keeps a statement of 16 columns below SQLite's limit of 32 766
+/// parameters; the twofold steps keep the empty rows, a tenth of a microsecond each, below the number of full ones.
+const ROWS_PER_STATEMENT: [usize; 8] = [1, 8, 16, 32, 64, 128, 256, 512];
+/// The greatest of them.
+const MAX_ROWS_PER_STATEMENT: usize = 512;
 
-/// Splits rows into runs of the fixed sizes.
-fn runs<T>(rows: &[T]) -> impl Iterator<Item = &[T]> {
-    let mut rest = rows;
-    std::iter::from_fn(move || {
-        let size = ROWS_PER_STATEMENT.into_iter().find(|size| *size <= rest.len())?;
-        let (run, after) = rest.split_at_checked(size)?;
-        rest = after;
-        Some(run)
-    })
+type Statement = Query<'static, Sqlite, SqliteArguments>;
+
+/// `before (VALUES ...) after`, with room for at least so many rows of so many columns. The rows are the table
+/// `(VALUES ...)` of SQLite, whose columns are named `column1` and so on.
+fn rows_sql(before: &str, rows: usize, columns: usize, after: &str) -> String {
+    let room = ROWS_PER_STATEMENT.into_iter().find(|room| *room >= rows).unwrap_or(MAX_ROWS_PER_STATEMENT);
+    let marks = ["?"].repeat(columns).join(",");
+    let values = format!(",({marks})").repeat(room);
+    let values = values.strip_prefix(',').unwrap_or_default();
+    format!("{before} (VALUES {values}) WHERE column1 IS NOT NULL {after}")
 }
 
 /// Which of these events are in the ledger already.
 pub(crate) async fn events_existing(
     tx: &mut SqliteConnection,
-    events: &[Decoded],
+    ids: &[EventId],
 ) -> Result<HashSet<Vec<u8>>, StoreError> {
     let mut existing = HashSet::new();
-    for run in runs(events) {
-        let mut sql = QueryBuilder::<Sqlite>::new("SELECT event_id FROM usage_events WHERE event_id IN (");
-        let mut ids = sql.separated(", ");
-        for decoded in run {
-            ids.push_bind(decoded.event.event_id.as_bytes().to_vec());
-        }
-        sql.push(")");
-        let found: Vec<Vec<u8>> =
-            sql.build_query_scalar().fetch_all(&mut *tx).await.doing("looking for known events")?;
+    for run in ids.chunks(MAX_ROWS_PER_STATEMENT) {
+        let before = "SELECT event_id FROM usage_events WHERE event_id IN (SELECT column1 FROM";
+        let sql = rows_sql(before, run.len(), 1, ")");
+        let query = sqlx::query_scalar(AssertSqlSafe(sql));
+        let query = run.iter().fold(query, |query, id| query.bind(id.as_bytes().to_vec()));
+        let found: Vec<Vec<u8>> = query.fetch_all(&mut *tx).await.doing("looking for known events")?;
         existing.extend(found);
     }
     Ok(existing)
 }
 
-/// Stores events that are not in the ledger yet.
-pub(crate) async fn events_insert(tx: &mut SqliteConnection, events: &[Decoded]) -> Result<(), StoreError> {
-    for run in runs(events) {
-        let mut sql = QueryBuilder::<Sqlite>::new(
-            "INSERT INTO usage_events
-                 (event_id, ended_at, project_id, key_id, user_id, model, outcome, request_id, event) ",
-        );
-        sql.push_values(run, push_event);
-        sql.build().execute(&mut *tx).await.doing("storing events")?;
+/// Stores the events that are not in the ledger yet; they are above those that were there in the order of arrival.
+/// Returns how many.
+pub(crate) async fn events_insert(
+    tx: &mut SqliteConnection,
+    events: &[Decoded<'_>],
+) -> Result<usize, StoreError> {
+    let mut inserted = 0_u64;
+    for run in events.chunks(MAX_ROWS_PER_STATEMENT) {
+        let before = "INSERT INTO usage_events
+             (event_id, ended_at, project_id, key_id, user_id, model, outcome, request_id, event) SELECT * FROM";
+        let sql = rows_sql(before, run.len(), 9, "ON CONFLICT (event_id) DO NOTHING");
+        let query = run.iter().fold(sqlx::query(AssertSqlSafe(sql)), bind_event);
+        let done = query.execute(&mut *tx).await.doing("storing events")?;
+        inserted = inserted.saturating_add(done.rows_affected());
     }
-    Ok(())
+    Ok(usize::try_from(inserted).unwrap_or(usize::MAX))
 }
 
-fn push_event(mut row: Separated<'_, Sqlite, &'static str>, decoded: &Decoded) {
-    let event = &decoded.event;
-    row.push_bind(event.event_id.as_bytes().to_vec())
-        .push_bind(event.timestamp.as_microsecond())
-        .push_bind(event.project_id.to_string())
-        .push_bind(event.key_id.as_ref().map(ToString::to_string))
-        .push_bind(event.user_id.as_ref().map(ToString::to_string))
-        .push_bind(dims::model(event).map(str::to_owned))
-        .push_bind(outcome_text(event.outcome))
-        .push_bind(event.request_id.as_ref().map(ToString::to_string))
-        .push_bind(decoded.json.clone());
+fn bind_event(row: Statement, decoded: &Decoded<'_>) -> Statement {
+    let event = &decoded.fields;
+    row.bind(event.event_id.as_bytes().to_vec())
+        .bind(event.timestamp.as_microsecond())
+        .bind(String::from(&*event.project_id))
+        .bind(event.key_id.as_deref().map(str::to_owned))
+        .bind(event.user_id.as_deref().map(str::to_owned))
+        .bind(event.model().map(str::to_owned))
+        .bind(outcome_text(event.outcome))
+        .bind(event.request_id.as_deref().map(str::to_owned))
+        .bind(Arc::clone(&decoded.json))
+}
+
+/// The ids of the events that arrived after this one.
+pub(crate) async fn events_after(
+    tx: &mut SqliteConnection,
+    landed: i64,
+) -> Result<HashSet<Vec<u8>>, StoreError> {
+    let ids: Vec<Vec<u8>> = sqlx::query_scalar("SELECT event_id FROM usage_events WHERE landed > ?")
+        .bind(landed)
+        .fetch_all(tx)
+        .await
+        .doing("looking for new events")?;
+    Ok(ids.into_iter().collect())
 }
 
 /// An outcome as it stands in the column and in the API.
@@ -98,17 +118,13 @@ pub(crate) async fn batch_items_book(
 ) -> Result<HashSet<String>, StoreError> {
     let mut new = HashSet::new();
     let Some(batch) = &event.batch else { return Ok(new) };
-    for run in runs(&batch.items) {
-        let mut sql =
-            QueryBuilder::<Sqlite>::new("INSERT INTO booked_batch_items (batch_id, custom_id, booked_at) ");
-        sql.push_values(run, |mut row, item| {
-            row.push_bind(batch.batch_id.to_string())
-                .push_bind(item.custom_id.to_string())
-                .push_bind(now.as_microsecond());
+    for run in batch.items.chunks(MAX_ROWS_PER_STATEMENT) {
+        let before = "INSERT INTO booked_batch_items (batch_id, custom_id, booked_at) SELECT * FROM";
+        let sql = rows_sql(before, run.len(), 3, "ON CONFLICT DO NOTHING RETURNING custom_id");
+        let query = run.iter().fold(sqlx::query_scalar(AssertSqlSafe(sql)), |query, item| {
+            query.bind(batch.batch_id.to_string()).bind(item.custom_id.to_string()).bind(now.as_microsecond())
         });
-        sql.push(" ON CONFLICT DO NOTHING RETURNING custom_id");
-        let booked: Vec<String> =
-            sql.build_query_scalar().fetch_all(&mut *tx).await.doing("booking batch items")?;
+        let booked: Vec<String> = query.fetch_all(&mut *tx).await.doing("booking batch items")?;
         new.extend(booked);
     }
     Ok(new)
@@ -129,19 +145,17 @@ pub(crate) async fn sums_add(
     sums: &[Sum],
 ) -> Result<(), StoreError> {
     let table = level.table();
-    let merge = totals::merge_sql(table);
-    let columns = Totals::COLUMNS.join(", ");
-    for run in runs(sums) {
-        let mut sql =
-            QueryBuilder::<Sqlite>::new(format!("INSERT INTO {table} (bucket, dim_id, {columns}) "));
-        sql.push_values(run, |mut row, sum| {
-            row.push_bind(sum.bucket).push_bind(sum.dim_id);
-            for value in sum.totals.values() {
-                row.push_bind(value);
-            }
+    let before =
+        format!("INSERT INTO {table} (bucket, dim_id, {}) SELECT * FROM", Totals::COLUMNS.join(", "));
+    let after = format!("ON CONFLICT (bucket, dim_id) DO UPDATE SET {}", totals::merge_sql(table));
+    let columns = Totals::COLUMNS.len().saturating_add(2);
+    for run in sums.chunks(MAX_ROWS_PER_STATEMENT) {
+        let sql = rows_sql(&before, run.len(), columns, &after);
+        let query = run.iter().fold(sqlx::query(AssertSqlSafe(sql)), |query, sum| {
+            let query = query.bind(sum.bucket).bind(sum.dim_id);
+            sum.totals.values().into_iter().fold(query, Query::bind)
         });
-        sql.push(format!(" ON CONFLICT (bucket, dim_id) DO UPDATE SET {merge}"));
-        sql.build().execute(&mut *tx).await.doing("adding to sums")?;
+        query.execute(&mut *tx).await.doing("adding to sums")?;
     }
     Ok(())
 }

@@ -1,8 +1,9 @@
 //! What is summed, once for ingest, rollups and queries.
 
-use mindweave_metering::{Certainty, EventType, Outcome, UsageEvent};
+use mindweave_metering::{Certainty, EventType, Outcome};
 use sqlx::FromRow;
 
+use super::decode::Fields;
 use crate::rollup::Level;
 
 /// Sums over events. Also the columns of the rollup tables, in this order.
@@ -50,7 +51,7 @@ impl Totals {
     ];
 
     /// The figures of one event.
-    pub(crate) fn of(event: &UsageEvent) -> Self {
+    pub(crate) fn of(event: &Fields<'_>) -> Self {
         let is_request = event.event_type == EventType::ApiCall;
         let failed = event.outcome == Outcome::UpstreamError || event.status >= 400;
         let latency_ms = count(event.latency_ms);

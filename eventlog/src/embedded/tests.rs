@@ -147,6 +147,25 @@ async fn a_backlog_travels_in_full_batches() {
 }
 
 #[tokio::test]
+async fn steady_traffic_is_delivered_once_per_linger_and_not_once_per_event() {
+    const EVENTS: usize = 200;
+    let dir = tempfile::tempdir().unwrap();
+    let (journal, ledger) = (journal(dir.path()), Ledger::default());
+    let config = ShipConfig { linger: Duration::from_millis(30), ..ShipConfig::default() };
+    let begun = tokio::time::Instant::now();
+    let (stop, task) = start(config, &journal, &ledger);
+    for number in 0..EVENTS {
+        journal.append_event(&number.to_be_bytes()).unwrap();
+        sleep(Duration::from_millis(1)).await;
+    }
+    ledger.holds(EVENTS).await;
+    let lingers = begun.elapsed().as_millis().div_ceil(config.linger.as_millis());
+    let deliveries = ledger.state.lock().unwrap().deliveries.len();
+    assert!(deliveries <= usize::try_from(lingers).unwrap(), "{deliveries} deliveries in {lingers} lingers");
+    assert_eq!(finish(stop, task).await, ShipEnd::Drained);
+}
+
+#[tokio::test]
 async fn a_sink_that_is_down_gets_the_same_events_until_it_takes_them() {
     let dir = tempfile::tempdir().unwrap();
     let (journal, ledger) = (journal(dir.path()), Ledger::scripted([Answer::Retry; 6]));

@@ -252,6 +252,29 @@ async fn a_batch_item_is_booked_once_however_often_its_results_are_downloaded() 
 }
 
 #[tokio::test]
+async fn a_download_that_comes_by_two_sources_among_new_events_is_booked_once() {
+    let ledger = Ledger::new().await;
+    let (mut first, _) = ledger.ingest.claim(SOURCE).await.unwrap();
+    let (mut second, _) = ledger.ingest.claim("journal-2").await.unwrap();
+    let one = download(1, vec![item("a", 10), item("b", 20)]);
+    ledger.ingest.apply(&mut first, &[record(1, &one)], Sequence::new(1)).await.unwrap();
+    let again = vec![record(1, &event(2, NOON, 5)), record(2, &one), record(3, &event(3, NOON, 5))];
+    assert_eq!(ledger.ingest.apply(&mut second, &again, Sequence::new(3)).await.unwrap(), 2);
+    assert_eq!(totals(&ledger).await, (3, 3, 40));
+    assert_eq!(stored(&ledger, "req_1").await["input_tokens"], 30);
+}
+
+#[tokio::test]
+async fn known_events_among_more_new_ones_than_a_statement_holds_are_left_out_of_the_sums() {
+    let ledger = Ledger::new().await;
+    let (mut first, _) = ledger.ingest.claim(SOURCE).await.unwrap();
+    let (mut second, _) = ledger.ingest.claim("journal-2").await.unwrap();
+    ledger.ingest.apply(&mut first, &records(300..310), Sequence::new(309)).await.unwrap();
+    assert_eq!(ledger.ingest.apply(&mut second, &records(1..701), Sequence::new(700)).await.unwrap(), 690);
+    assert_eq!(totals(&ledger).await, (700, 700, 7_000));
+}
+
+#[tokio::test]
 async fn a_download_whose_unpriced_items_were_booked_before_has_a_known_cost() {
     let ledger = Ledger::new().await;
     let (mut claim, _) = ledger.ingest.claim(SOURCE).await.unwrap();
