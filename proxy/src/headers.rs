@@ -121,9 +121,13 @@ pub(crate) fn for_upstream(mut headers: HeaderMap, rules: &ForwardRules<'_>) -> 
 }
 
 /// The header fields of the answer as the client gets them.
+///
+/// A length beside a transfer coding does not count and must not travel on (RFC 9112, section 6.3).
 pub(crate) fn for_client(headers: HeaderMap, client: Version) -> HeaderMap {
     let nominated = nominated(&headers);
-    let keep = |name: &HeaderName| !is_response_hop(name, client) && !nominated.contains(name);
+    let coded = headers.contains_key(TRANSFER_ENCODING);
+    let dropped = |name: &HeaderName| is_response_hop(name, client) || (coded && *name == CONTENT_LENGTH);
+    let keep = |name: &HeaderName| !dropped(name) && !nominated.contains(name);
     if headers.keys().all(keep) {
         return headers;
     }
@@ -246,6 +250,16 @@ mod tests {
         let headers = forwarded(headers, Version::HTTP_11);
         assert_eq!(names(&headers), ["x-first", "host", "x-last"]);
         assert_eq!(headers[HOST], "upstream");
+    }
+
+    #[test]
+    fn a_length_beside_a_transfer_coding_does_not_travel_on() {
+        let mut headers = HeaderMap::new();
+        headers.append(CONTENT_LENGTH, HeaderValue::from_static("99"));
+        headers.append("x-last", HeaderValue::from_static("1"));
+        headers.append(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+        assert_eq!(names(&for_client(headers.clone(), Version::HTTP_11)), ["x-last", "transfer-encoding"]);
+        assert_eq!(names(&for_client(headers, Version::HTTP_2)), ["x-last"]);
     }
 
     #[test]

@@ -1,9 +1,13 @@
 //! What is different behind MindWeave, each as `docs/transparency.md` says it is.
 
+use std::io::Write;
+use std::net::Shutdown;
+
 use super::{Case, answered, case, ok};
+use crate::harness::eventually;
 use crate::harness::http::{self, Message};
 use crate::harness::server::MindWeave;
-use crate::harness::upstream::{Answer, Upstream};
+use crate::harness::upstream::{Answer, Then, Upstream};
 
 /// Sends a case through the binary; returns what the client got, and what the API saw if it saw anything.
 fn through(case: Case) -> (Message, Option<Message>) {
@@ -85,4 +89,42 @@ fn a_reason_that_is_missing_with_its_space_gets_the_space() {
     case.request = b"GET /x HTTP/1.1\r\nhost: h\r\n\r\n".to_vec();
     let (answer, _) = through(case);
     assert_eq!(answer.start_line, "HTTP/1.1 200 ");
+}
+
+#[test]
+fn a_client_that_closes_its_sending_side_is_taken_to_have_left() {
+    let upstream = Upstream::start(|_| Answer { parts: Vec::new(), then: Then::KeepAlive });
+    let server = MindWeave::start(&upstream.url());
+    let mut client = http::connect(server.proxy).expect("a connection");
+    client.write_all(b"GET /x HTTP/1.1\r\nhost: h\r\n\r\n").expect("a request");
+    eventually("the API is asked", || upstream.seen().pop());
+    client.shutdown(Shutdown::Write).expect("an open connection");
+    assert_eq!(server.ledger().await_events("", 1)[0]["outcome"], "client_gone");
+}
+
+#[test]
+fn an_answer_with_two_framings_keeps_the_one_that_counts() {
+    let both = "HTTP/1.1 200 OK\r\ncontent-length: 99\r\nx-a: 1\r\ntransfer-encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n";
+    let mut case = answered("both", both);
+    case.request = b"GET /x HTTP/1.1\r\nhost: h\r\n\r\n".to_vec();
+    let (answer, _) = through(case);
+    assert_eq!((answer.body.as_slice(), answer.header("content-length")), (&b"ok"[..], None));
+}
+
+#[test]
+fn an_answer_that_breaks_the_rules_of_heads_is_a_502() {
+    let fields: String = (0..257).map(|n| format!("x-h{n}: {n}\r\n")).collect();
+    for answer in [
+        "HTTP/1.1 200 OK\r\nx-a: b\r\n folded\r\ncontent-length: 0\r\n\r\n".to_owned(),
+        "HTTP/1.1 200 OK\r\nx-a : b\r\ncontent-length: 0\r\n\r\n".to_owned(),
+        "HTTP/1.1 200 OK\r\nx-a: b\0c\r\ncontent-length: 0\r\n\r\n".to_owned(),
+        "HTTP/1.1 200 OK\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\nok".to_owned(),
+        "HTTP/1.1 99 Low\r\ncontent-length: 0\r\n\r\n".to_owned(),
+        "ICY 200 OK\r\ncontent-length: 0\r\n\r\n".to_owned(),
+        format!("HTTP/1.1 200 OK\r\n{fields}content-length: 0\r\n\r\n"),
+    ] {
+        let mut case = answered("broken", answer.clone());
+        case.request = b"GET /x HTTP/1.1\r\nhost: h\r\n\r\n".to_vec();
+        assert_eq!(through(case).0.status(), 502, "{:.80}", answer);
+    }
 }

@@ -10,6 +10,7 @@ mod harness;
 mod connections;
 mod documented;
 mod expectations;
+mod pace;
 mod requests;
 mod responses;
 mod statuses;
