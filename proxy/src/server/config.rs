@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// How many client connections may be open. An idle one costs about 10 KB here and a file descriptor; the limit keeps a flood
+/// How many client connections may be open. An idle one costs about 20 KB and a file descriptor; the limit keeps a flood
 /// from taking the descriptors that upstream connections need. Beyond it connections wait in the kernel's backlog.
 pub const DEFAULT_MAX_CONNECTIONS: usize = 16_384;
 /// From accepting a connection until its first request head is complete, TLS handshake included, and from the first byte of any

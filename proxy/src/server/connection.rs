@@ -86,36 +86,43 @@ impl<H: Handler> Shared<H> {
     }
 
     /// Serves a connection until it ends, or until `shutdown` lets it end.
+    ///
+    /// What is rare is boxed: a task is as large as its largest state, and most connections are plain HTTP/1.1.
     pub(super) async fn serve(&self, tcp: TcpStream, addr: SocketAddr, mut shutdown: watch::Receiver<bool>) {
         let peer = Peer { addr, tls: self.tls.is_some() };
-        match &self.tls {
-            Some(acceptor) => {
-                let handshake = timeout(self.limits.header, acceptor.accept(tcp));
-                let accepted = tokio::select! {
-                    accepted = handshake => accepted,
-                    _ = shutdown.changed() => return,
-                };
-                let Ok(Ok(stream)) = accepted else {
-                    metrics::server().tls_handshake_failures.increment(1);
-                    return;
-                };
-                match stream.get_ref().1.alpn_protocol() {
-                    Some(b"h2") => self.serve_http2(stream, peer, shutdown).await,
-                    Some(_) | None => self.serve_http1(stream, peer, shutdown).await,
-                }
-            }
-            None => {
-                let detected = tokio::select! {
-                    detected = timeout(self.limits.header, detect(&tcp)) => detected,
-                    _ = shutdown.changed() => return,
-                };
-                match detected {
-                    Ok(Some(Protocol::Http1)) => self.serve_http1(tcp, peer, shutdown).await,
-                    Ok(Some(Protocol::Http2)) => self.serve_http2(tcp, peer, shutdown).await,
-                    Ok(None) => {}
-                    Err(_elapsed) => metrics::server().header_timeouts.increment(1),
-                }
-            }
+        if let Some(acceptor) = &self.tls {
+            return Box::pin(self.serve_tls(acceptor, tcp, peer, shutdown)).await;
+        }
+        let detected = tokio::select! {
+            detected = timeout(self.limits.header, detect(&tcp)) => detected,
+            _ = shutdown.changed() => return,
+        };
+        match detected {
+            Ok(Some(Protocol::Http1)) => self.serve_http1(tcp, peer, shutdown).await,
+            Ok(Some(Protocol::Http2)) => Box::pin(self.serve_http2(tcp, peer, shutdown)).await,
+            Ok(None) => {}
+            Err(_elapsed) => metrics::server().header_timeouts.increment(1),
+        }
+    }
+
+    async fn serve_tls(
+        &self,
+        acceptor: &TlsAcceptor,
+        tcp: TcpStream,
+        peer: Peer,
+        mut shutdown: watch::Receiver<bool>,
+    ) {
+        let accepted = tokio::select! {
+            accepted = timeout(self.limits.header, acceptor.accept(tcp)) => accepted,
+            _ = shutdown.changed() => return,
+        };
+        let Ok(Ok(stream)) = accepted else {
+            metrics::server().tls_handshake_failures.increment(1);
+            return;
+        };
+        match stream.get_ref().1.alpn_protocol() {
+            Some(b"h2") => self.serve_http2(stream, peer, shutdown).await,
+            Some(_) | None => self.serve_http1(stream, peer, shutdown).await,
         }
     }
 
