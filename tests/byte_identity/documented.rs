@@ -125,6 +125,6 @@ fn an_answer_that_breaks_the_rules_of_heads_is_a_502() {
     ] {
         let mut case = answered("broken", answer.clone());
         case.request = b"GET /x HTTP/1.1\r\nhost: h\r\n\r\n".to_vec();
-        assert_eq!(through(case).0.status(), 502, "{:.80}", answer);
+        assert_eq!(through(case).0.status(), 502, "{answer:.80}");
     }
 }

@@ -156,3 +156,45 @@ fn a_switch_of_protocols_is_neither_offered_nor_accepted() {
     api.join().expect("the API was asked");
     server.ledger().await_events("", 1);
 }
+
+#[test]
+fn permission_is_asked_for_chunked_bodies_too_and_may_come_after_other_interim_answers() {
+    let (addr, api) = upstream(|mut reader, mut writer| {
+        read_head(&mut reader);
+        writer
+            .write_all(b"HTTP/1.1 102 Processing\r\n\r\nHTTP/1.1 100 Continue\r\n\r\n")
+            .expect("the proxy listens");
+        let mut body = [0; 12];
+        reader.read_exact(&mut body).expect("the body follows");
+        assert_eq!(&body, b"2\r\n{}\r\n0\r\n\r\n");
+        writer.write_all(OK).expect("the proxy listens");
+    });
+    let server = start(addr);
+    let mut client = http::connect(server.proxy).expect("a connection");
+    let head = b"POST /v1/messages HTTP/1.1\r\nhost: h\r\nExpect: 100-Continue\r\ntransfer-encoding: chunked\r\n\r\n";
+    client.write_all(head).expect("a head");
+    let mut reader = BufReader::new(client.try_clone().expect("a second handle"));
+    assert_eq!(read_head(&mut reader), "HTTP/1.1 100 Continue\r\n\r\n");
+    client.write_all(b"2\r\n{}\r\n0\r\n\r\n").expect("a body");
+    assert_eq!(http::read_response(&mut reader, false).expect("an answer").body, b"ok");
+    api.join().expect("the API saw all it wanted");
+}
+
+#[test]
+fn a_client_that_gets_no_permission_may_leave_and_is_booked_once() {
+    let (say, hear) = std::sync::mpsc::channel();
+    let (addr, api) = upstream(move |mut reader, _writer| {
+        read_head(&mut reader);
+        say.send(()).expect("the test listens");
+        let mut rest = Vec::new();
+        drop(reader.read_to_end(&mut rest)); // a reset is an end, too
+        assert!(rest.is_empty(), "nobody sent a body");
+    });
+    let server = start(addr);
+    let mut client = http::connect(server.proxy).expect("a connection");
+    client.write_all(ASKING).expect("a head");
+    hear.recv_timeout(crate::harness::DEADLINE).expect("the API is asked");
+    drop(client);
+    api.join().expect("the API's connection ended");
+    assert_eq!(server.ledger().await_events("", 1)[0]["outcome"], "client_gone");
+}

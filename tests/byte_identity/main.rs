@@ -83,7 +83,8 @@ fn identical(cases: Vec<Case>) {
         assert!(proxied.body == direct.body, "{name}: response body");
         assert_eq!(proxied.trailers, direct.trailers, "{name}: response trailers");
         assert_eq!(proxied.complete, direct.complete, "{name}: how the response ended");
-        assert_eq!(seen_proxied.start_line, seen_direct.start_line, "{name}: request line");
+        let line = seen_direct.start_line.replace(" HTTP/1.0", " HTTP/1.1"); // the version belongs to the hop, too
+        assert_eq!(seen_proxied.start_line, line, "{name}: request line");
         assert_eq!(without_host(&seen_proxied), without_host(&seen_direct), "{name}: request headers");
         assert!(seen_proxied.body == seen_direct.body, "{name}: request body");
         assert_eq!(seen_proxied.trailers, seen_direct.trailers, "{name}: request trailers");

@@ -78,3 +78,42 @@ fn ranges_pass_both_ways() {
         }),
     ]);
 }
+
+#[test]
+fn framings_of_little_sense_pass() {
+    let to_http_1_0 = |name: &str, method: &str, answer: &'static str| {
+        case(format!("HTTP/1.0 client: {name}"), &[&format!("{method} /x HTTP/1.0")], b"", move || {
+            Answer::then_close(answer)
+        })
+    };
+    let head = |name: &str, answer: &'static str| {
+        case(name, &["HEAD /x HTTP/1.1"], b"", move || Answer::then_close(answer))
+    };
+    identical(vec![
+        answered("204, chunked", "HTTP/1.1 204 No Content\r\ntransfer-encoding: chunked\r\nx-b: 2\r\n\r\n"),
+        answered("304, chunked", "HTTP/1.1 304 Not Modified\r\ntransfer-encoding: chunked\r\nx-b: 2\r\n\r\n"),
+        answered("205 with a body", "HTTP/1.1 205 Reset Content\r\ncontent-length: 2\r\n\r\nok"),
+        answered("205, chunked", "HTTP/1.1 205 Reset Content\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n"),
+        answered("length with zeros", "HTTP/1.1 200 OK\r\ncontent-length: 002\r\n\r\nok"),
+        answered(
+            "coding in capitals",
+            "HTTP/1.1 200 OK\r\nTRANSFER-ENCODING: Chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n",
+        ),
+        answered(
+            "a coding below",
+            "HTTP/1.1 200 OK\r\ntransfer-encoding: gzip, chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n",
+        ),
+        answered("a message of 1 byte", "HTTP/1.1 200 OK\r\ncontent-length: 1\r\n\r\n\0"),
+        head("HEAD with a body", "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"),
+        head(
+            "HEAD with an error",
+            "HTTP/1.1 500 No\r\ncontent-length: 2\r\ncontent-type: application/json\r\n\r\n",
+        ),
+        to_http_1_0("chunked", "GET", "HTTP/1.1 200 OK\r\nconnection: close\r\n\r\nuntil close"),
+        to_http_1_0("length", "GET", "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"),
+        to_http_1_0("304", "GET", "HTTP/1.1 304 Not Modified\r\ncontent-length: 9\r\n\r\n"),
+        to_http_1_0("204", "GET", "HTTP/1.1 204 No Content\r\n\r\n"),
+        to_http_1_0("empty", "GET", "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n"),
+        to_http_1_0("HEAD", "HEAD", "HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\n"),
+    ]);
+}

@@ -139,7 +139,9 @@ fn read_line(reader: &mut impl BufRead) -> io::Result<Vec<u8>> {
 }
 
 fn read_body(reader: &mut impl BufRead, message: &mut Message, unframed: Framing) -> io::Result<()> {
-    let chunked = message.header("transfer-encoding").is_some_and(|value| value.contains("chunked"));
+    let chunked = message
+        .header("transfer-encoding")
+        .is_some_and(|value| value.to_ascii_lowercase().contains("chunked"));
     if chunked {
         message.complete = read_chunks(reader, message).is_ok();
     } else if let Some(length) = message.header("content-length") {
