@@ -5,7 +5,7 @@ use std::io::{BufReader, Read, Write};
 use crate::harness::eventually;
 use crate::harness::http::{self, Message};
 use crate::harness::server::MindWeave;
-use crate::harness::upstream::{Answer, Upstream};
+use crate::harness::upstream::{Answer, Then, Upstream};
 
 /// An upstream that says in its answer which path was asked and how many bytes came with it.
 fn echo() -> Upstream {
@@ -161,4 +161,21 @@ fn bytes_behind_an_answer_never_reach_anybody() {
         let answer = http::read_response(&mut reader, false).expect("an answer");
         assert_eq!(text(&answer), expected);
     }
+}
+
+#[test]
+fn an_api_that_closes_connections_just_as_they_are_reused_is_not_taken_for_broken() {
+    let upstream = Upstream::start(|request| match request.start_line.contains("close") {
+        true => Answer { parts: Vec::new(), then: Then::Close },
+        false => Answer::whole("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"),
+    });
+    let server = MindWeave::start(&upstream.url());
+    for _ in 0..10 {
+        for (path, status) in [("keep", 200), ("close", 502)] {
+            let request = format!("GET /{path} HTTP/1.1\r\nhost: h\r\n\r\n");
+            let answer = http::exchange(server.proxy, request.as_bytes()).expect("an answer");
+            assert_eq!(answer.status(), status, "the circuit breaker has nothing to do with it");
+        }
+    }
+    server.ledger().await_events("", 20);
 }

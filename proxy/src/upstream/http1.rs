@@ -27,7 +27,7 @@ use super::body::{Carrier, Driven, Received, UpstreamBody};
 use super::error::UpstreamError;
 use super::relay::Relay;
 use super::silence::SilenceTimer;
-use super::stream::Stream;
+use super::stream::{Reused, Stream};
 use super::upload::{Progress, Upload};
 use super::{Limits, RequestBody, Unsent};
 use crate::metrics;
@@ -57,6 +57,7 @@ pub(super) struct Connection<B: RequestBody> {
     hyper: http1::Connection<TokioIo<Stream>, Upload<B>>,
     timer: SilenceTimer,
     progress: Arc<Progress>,
+    reused: Reused,
     relay: Arc<Relay>,
     /// The relay as hyper and the socket get it: always the same, so they need not keep a new one at every poll.
     waker: Waker,
@@ -83,6 +84,7 @@ impl<B: RequestBody> Pool<B> {
         }
         drop(idle);
         metrics::upstream().connections_idle.decrement(1.0);
+        connection.reused.mark();
         Some(connection)
     }
 
@@ -149,6 +151,7 @@ impl<B: RequestBody> Connection<B> {
         pool: &Arc<Pool<B>>,
         limits: &Limits,
     ) -> Result<Box<Self>, UpstreamError> {
+        let reused = stream.reused();
         let (sender, hyper) = http1::Builder::new()
             .preserve_header_case(true)
             .max_headers(MAX_HEADERS)
@@ -162,6 +165,7 @@ impl<B: RequestBody> Connection<B> {
             hyper,
             timer: SilenceTimer::new(limits.response.min(limits.body_idle)),
             progress: Arc::new(Progress::new()),
+            reused,
             waker: Waker::from(Arc::clone(&relay)),
             relay,
             pool: Arc::downgrade(pool),

@@ -139,9 +139,12 @@ impl<B: RequestBody> Inner<B> {
     async fn send(&self, request: Request<B>) -> Result<Response<UpstreamBody>, UpstreamError> {
         let attempt =
             self.breaker.enter().map_err(|retry_after| UpstreamError::BreakerOpen { retry_after })?;
-        let outcome = self.exchange(request).await;
+        let mut reused = false;
+        let outcome = self.exchange(request, &mut reused).await;
         match &outcome {
             Ok(_) => attempt.succeed(),
+            // A server may close a connection just as it is used again. That says nothing about its health.
+            Err(UpstreamError::ClosedEarly(_)) if reused => drop(attempt),
             Err(error) if error.blames_upstream() => attempt.fail(),
             Err(_) => drop(attempt),
         }
@@ -151,13 +154,22 @@ impl<B: RequestBody> Inner<B> {
         Ok(response)
     }
 
-    async fn exchange(&self, mut request: Request<B>) -> Result<Response<UpstreamBody>, UpstreamError> {
+    /// Sets `on_reused` to whether the connection that it used last had served before.
+    async fn exchange(
+        &self,
+        mut request: Request<B>,
+        on_reused: &mut bool,
+    ) -> Result<Response<UpstreamBody>, UpstreamError> {
         let target = self.base.origin_form(request.uri()).ok_or(UpstreamError::Target)?;
         *request.uri_mut() = target;
         loop {
-            let (route, reused) = match self.pooled() {
-                Some(route) => (route, true),
-                None => (self.open().await?, false),
+            *on_reused = false;
+            let route = match self.pooled() {
+                Some(route) => {
+                    *on_reused = true;
+                    route
+                }
+                None => self.open().await?,
             };
             let outcome = match route {
                 Route::Http1(connection) => connection.send(self.base.as_http1(request), &self.limits).await,
@@ -172,7 +184,7 @@ impl<B: RequestBody> Inner<B> {
                 }
                 Ok(response) => return Ok(response),
                 Err(failed) => match *failed {
-                    Unsent { request: Some(unsent), .. } if reused => {
+                    Unsent { request: Some(unsent), .. } if *on_reused => {
                         metrics::upstream().stale_connections.increment(1);
                         request = unsent;
                     }

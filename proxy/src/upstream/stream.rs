@@ -1,9 +1,13 @@
 //! The byte stream under an upstream connection.
 
 use std::io::{self, IoSlice};
+use std::mem::MaybeUninit;
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 
+use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
@@ -17,6 +21,25 @@ use tokio_rustls::client::TlsStream;
 pub(super) struct Stream {
     transport: Transport,
     write_side_closed: bool,
+    reused: Reused,
+}
+
+/// Tells a stream that its next read decides whether another request can be sent.
+///
+/// The runtime learns of a connection's end some time after the kernel. A server that closes right behind its answer would
+/// thus get the next request on a dead connection, and nobody could say whether it was worked on. One look into the kernel's
+/// buffer per request tells in time.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Reused(Arc<AtomicBool>);
+
+impl Reused {
+    pub(super) fn mark(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    fn take(&self) -> bool {
+        self.0.load(Ordering::Relaxed) && self.0.swap(false, Ordering::Relaxed)
+    }
 }
 
 #[derive(Debug)]
@@ -27,11 +50,11 @@ enum Transport {
 
 impl Stream {
     pub(super) fn plain(tcp: TcpStream) -> Self {
-        Self { transport: Transport::Plain(tcp), write_side_closed: false }
+        Self { transport: Transport::Plain(tcp), write_side_closed: false, reused: Reused::default() }
     }
 
     pub(super) fn tls(tls: TlsStream<TcpStream>) -> Self {
-        Self { transport: Transport::Tls(Box::new(tls)), write_side_closed: false }
+        Self { transport: Transport::Tls(Box::new(tls)), write_side_closed: false, reused: Reused::default() }
     }
 
     /// Whether HTTP/2 was agreed on during the TLS handshake.
@@ -40,6 +63,21 @@ impl Stream {
             Transport::Plain(_) => false,
             Transport::Tls(tls) => tls.get_ref().1.alpn_protocol() == Some(b"h2"),
         }
+    }
+
+    /// What to call before another request is sent on this stream.
+    pub(super) fn reused(&self) -> Reused {
+        self.reused.clone()
+    }
+
+    /// Whether the kernel has nothing for us but silence: neither an end nor bytes that nobody asked for.
+    fn is_silent(&self) -> bool {
+        let tcp = match &self.transport {
+            Transport::Plain(tcp) => tcp,
+            Transport::Tls(tls) => tls.get_ref().0,
+        };
+        let peeked = SockRef::from(tcp).peek(&mut [MaybeUninit::uninit()]);
+        matches!(peeked, Err(error) if error.kind() == io::ErrorKind::WouldBlock)
     }
 
     fn tolerate<T>(&mut self, polled: Poll<io::Result<T>>, as_if: T) -> Poll<io::Result<T>> {
@@ -61,10 +99,15 @@ impl AsyncRead for Stream {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        match &mut self.get_mut().transport {
+        let this = self.get_mut();
+        let polled = match &mut this.transport {
             Transport::Plain(tcp) => Pin::new(tcp).poll_read(context, buffer),
             Transport::Tls(tls) => Pin::new(tls).poll_read(context, buffer),
+        };
+        if polled.is_pending() && this.reused.take() && !this.is_silent() {
+            return Poll::Ready(Ok(())); // an end, as far as the next request is concerned
         }
+        polled
     }
 }
 
