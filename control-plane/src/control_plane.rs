@@ -112,6 +112,7 @@ impl ControlPlane {
             return Err(StartError::EmptyAdminToken);
         }
         let token = AdminToken::new(&config.admin_token)?;
+        metrics::register();
         let db = Db::open(&config.database).await?;
         let home = Arc::new(home_ensure(&db).await?);
         let publisher = Publisher::start(db.clone(), config.master_key.clone(), Arc::clone(&home)).await?;

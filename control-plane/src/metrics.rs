@@ -11,6 +11,25 @@ const LIVE_LAGGED: &str = "mindweave_control_plane_live_lagged_events_total";
 /// Failed runs of a background task. Label `task`.
 const TASK_FAILURES: &str = "mindweave_control_plane_task_failures_total";
 
+/// The background tasks that can fail, as their label names them.
+pub(crate) const TASKS: [&str; 2] = ["rollup", "retention"];
+
+/// Shows every series from the start, at zero: an alert on a counter that appears with its first failure misses that one.
+pub(crate) fn register() {
+    metrics::describe_counter!(
+        EVENTS_INGESTED,
+        "events delivered to the ledger, by whether they were booked before"
+    );
+    metrics::describe_histogram!(INGEST_TRANSACTION, "time to book a batch of events");
+    metrics::describe_counter!(LIVE_LAGGED, "events that a watcher missed because it read too slowly");
+    metrics::describe_counter!(TASK_FAILURES, "failed runs of a background task");
+    events_ingested(0, 0);
+    live_lagged(0);
+    for task in TASKS {
+        metrics::counter!(TASK_FAILURES, "task" => task).increment(0);
+    }
+}
+
 /// Counts delivered events.
 pub(crate) fn events_ingested(new: usize, repeated: usize) {
     let count = |events: usize| u64::try_from(events).unwrap_or(u64::MAX);
