@@ -157,9 +157,16 @@ impl Server {
             control_plane: local_url("http", self.endpoints.control_plane),
             upstream: config.proxy_upstream.as_str(),
             data_dir: &config.data_dir,
-            watch: format!("mindweave {config_flag}usage --follow"),
+            watch: format!("{} {config_flag}usage --follow", program()),
         }
     }
+}
+
+/// This program as it was called, so that the printed line works where the program is not on the search path.
+fn program() -> String {
+    std::env::args_os()
+        .next()
+        .map_or_else(|| "mindweave".to_owned(), |name| name.to_string_lossy().into_owned())
 }
 
 /// The secrets from the environment, else from the data folder.
