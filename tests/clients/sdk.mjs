@@ -3,6 +3,7 @@
 // Usage: node sdk.mjs SDK_FOLDER BASE_URL KEY
 // The same calls as sdk.py, under the same names; see there.
 
+import { File } from 'node:buffer'; // not a global before Node 20
 import { createRequire } from 'node:module';
 import path from 'node:path';
 
