@@ -102,6 +102,24 @@ fn no_secret_reaches_the_log_or_the_disk_in_the_clear() {
         let found = everything.windows(secret.len()).any(|window| window == secret.as_bytes());
         assert!(!found, "{secret:?} stands in a log or on disk");
     }
+    let found = everything.windows(9).any(|window| window == b"secretive");
+    assert!(found, "the project's name is no secret: a search that misses it would miss the others too");
+}
+
+#[test]
+fn the_operators_page_names_everything_in_the_data_folder() {
+    let simulator = Simulator::start();
+    let mut server = MindWeave::start(&simulator.url());
+    assert!(server.stop(), "the server stops cleanly:\n{}", server.log());
+    let page = include_str!("../docs/operations.md");
+    let entries = std::fs::read_dir(server.data_dir()).expect("the data folder");
+    let names: Vec<String> =
+        entries.map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned()).collect();
+    assert!(names.len() >= 3, "{names:?}");
+    let is_named =
+        |name: &String| page.contains(&format!("| `{name}` |")) || page.contains(&format!("| `{name}/` |"));
+    let unnamed: Vec<&String> = names.iter().filter(|name| !is_named(name)).collect();
+    assert!(unnamed.is_empty(), "docs/operations.md does not say what {unnamed:?} is");
 }
 
 fn walk(folder: &std::path::Path) -> Vec<std::path::PathBuf> {
