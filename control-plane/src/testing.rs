@@ -106,6 +106,8 @@ pub(crate) fn event(number: u64, micros: i64, tokens: u64) -> UsageEvent {
         snapshot_revision: 1,
         proxy_id: ProxyId::new("pxy_1"),
         sequence: 0,
+        parent_event_id: None,
+        request: None,
         batch: None,
         metadata: BTreeMap::new(),
     }

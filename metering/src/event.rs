@@ -3,12 +3,13 @@
 //! Field names are a contract (`golden/` holds every version ever shipped). Prompt and answer text never enter an event.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::ids::{EventId, KeyId, OrgId, ProjectId, ProxyId, TeamId, UserId};
+use crate::ids::{EventId, KeyId, OrgId, PolicyId, ProjectId, ProxyId, TeamId, UserId};
 use crate::money::{NanoUsd, PicoUsd};
 
 /// The version of [`UsageEvent`] that this build writes, in the envelope's `version`.
@@ -145,8 +146,86 @@ pub struct DecisionRecord {
     pub reasons: Vec<Arc<str>>,
     /// Revision of the policies that decided.
     pub policy_revision: u64,
-    /// Verdicts of policies in shadow mode.
+    /// Reasons of policies in shadow mode.
     pub shadow: Vec<Arc<str>>,
+    /// What each policy said that said anything.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub verdicts: Vec<VerdictRecord>,
+    /// The limit or budget that refused the request (`lim_..`, `quo_..`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refused_by: Option<Arc<str>>,
+}
+
+/// What one policy said about a request.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VerdictRecord {
+    /// Which policy.
+    pub policy_id: PolicyId,
+    /// Which version of it.
+    pub version: u64,
+    /// Whether it counted.
+    pub mode: VerdictMode,
+    /// Whether it speaks against the request.
+    pub kind: VerdictKind,
+    /// Stable snake_case reason.
+    pub reason: Arc<str>,
+    /// For people; written by the policy's author.
+    pub message: Arc<str>,
+}
+
+/// Whether a verdict counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum VerdictMode {
+    /// It did.
+    Enforce,
+    /// It was recorded only.
+    Shadow,
+}
+
+/// What a verdict says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum VerdictKind {
+    /// The request must not pass.
+    Deny,
+    /// The request may pass, but somebody should know.
+    Warn,
+}
+
+/// What a request asked for, as far as policies can decide on it again later. Holds no prompt.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RequestDigest {
+    /// Length of the body as sent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bytes: Option<u64>,
+    /// Whether a stream was asked for.
+    #[serde(default)]
+    pub stream: bool,
+    /// The largest answer asked for, in tokens.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_tokens: Option<u64>,
+    /// How many messages.
+    #[serde(default)]
+    pub message_count: u64,
+    /// Prompt tokens as estimated from the body.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub estimated_input_tokens: Option<u64>,
+    /// Names of the MCP servers of the API's connector, and of those behind `mcp__server__tool` names.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub mcp_servers: Vec<Arc<str>>,
+    /// `inference_geo`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub inference_geo: Option<Arc<str>>,
+    /// Entries of `anthropic-beta`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub betas: Vec<Arc<str>>,
+    /// Where it came from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_ip: Option<IpAddr>,
+    /// What sent it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user_agent: Option<Arc<str>>,
 }
 
 /// Allow or deny.
@@ -162,7 +241,14 @@ pub enum Effect {
 impl DecisionRecord {
     /// An allow without anything to note: what a request gets when no policy is in force.
     pub fn allowed() -> Self {
-        Self { effect: Effect::Allow, reasons: Vec::new(), policy_revision: 0, shadow: Vec::new() }
+        Self {
+            effect: Effect::Allow,
+            reasons: Vec::new(),
+            policy_revision: 0,
+            shadow: Vec::new(),
+            verdicts: Vec::new(),
+            refused_by: None,
+        }
     }
 }
 
@@ -311,6 +397,12 @@ pub struct UsageEvent {
     /// Position in that proxy's journal; set by whoever reads the journal.
     #[serde(default)]
     pub sequence: u64,
+    /// The request that this event belongs to, for events that are no request themselves.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parent_event_id: Option<EventId>,
+    /// What was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request: Option<RequestDigest>,
     /// The batch items that this event books.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub batch: Option<BatchResults>,

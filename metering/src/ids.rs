@@ -61,6 +61,18 @@ text_id!(
     KeyId, "key_"
 );
 text_id!(
+    /// A policy: one Rego module with its versions.
+    PolicyId, "pol_"
+);
+text_id!(
+    /// A rate limit.
+    LimitId, "lim_"
+);
+text_id!(
+    /// A budget.
+    QuotaId, "quo_"
+);
+text_id!(
     /// A proxy process, stable across its restarts because it lives beside the journal.
     ProxyId, "pxy_"
 );

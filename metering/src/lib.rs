@@ -22,9 +22,10 @@ pub use endpoint::{BatchCall, Endpoint, EndpointKind, MAX_BATCH_ID_BYTES, MAX_UN
 pub use estimate::{OUTPUT_ESTIMATE_BOUND, OUTPUT_ESTIMATE_SLACK};
 pub use event::{
     BatchItem, BatchResults, Bucket, BucketKind, BucketSource, Certainty, DecisionRecord, EVENT_VERSION,
-    Effect, Envelope, EventType, Outcome, ToolCall, ToolKind, UsageEvent,
+    Effect, Envelope, EventType, Outcome, RequestDigest, ToolCall, ToolKind, UsageEvent, VerdictKind,
+    VerdictMode, VerdictRecord,
 };
-pub use ids::{EventId, KeyId, OrgId, ProjectId, ProxyId, TeamId, UserId};
+pub use ids::{EventId, KeyId, LimitId, OrgId, PolicyId, ProjectId, ProxyId, QuotaId, TeamId, UserId};
 pub use json::{
     Action as JsonAction, Captured as JsonCaptured, JsonFault, JsonFaultKind, MAX_DEPTH as MAX_JSON_DEPTH,
     MAX_KEY_BYTES as MAX_JSON_KEY_BYTES, Scanner as JsonScanner, ValueKind as JsonKind,

@@ -22,6 +22,9 @@ pub struct Principal {
     /// The MindWeave key; `None` for registered client credentials and for unregistered ones.
     #[serde(default)]
     pub key_id: Option<KeyId>,
+    /// What the key's holder may do, in the admin's own words (`developer`, `batch`): policies decide by them.
+    #[serde(default)]
+    pub roles: Vec<Arc<str>>,
     /// Free labels of the key; copied into every event's metadata.
     #[serde(default)]
     pub labels: BTreeMap<Arc<str>, Arc<str>>,

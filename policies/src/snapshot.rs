@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use mindweave_metering::ProjectId;
 
 use crate::fingerprint::Fingerprint;
+use crate::governance::Governance;
 use crate::principal::Principal;
 use crate::secret::Secret;
 
@@ -24,6 +25,8 @@ pub struct Snapshot {
     pub projects: HashMap<ProjectId, ProjectEntry>,
     /// Who pays for unregistered credentials where those are allowed.
     pub default_principal: Option<Arc<Principal>>,
+    /// Policies, limits and budgets.
+    pub governance: Arc<Governance>,
 }
 
 /// A MindWeave key.

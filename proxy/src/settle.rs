@@ -218,6 +218,8 @@ impl Ledger {
             snapshot_revision: admitted.snapshot_revision,
             proxy_id: admitted.proxy_id.clone(),
             sequence: 0,
+            parent_event_id: None,
+            request: None,
             batch,
             metadata: principal.labels.clone(),
         }

@@ -62,10 +62,12 @@ pub(crate) async fn snapshot_build(
         team_id: None,
         user_id: None,
         key_id: None,
+        roles: Vec::new(),
         labels: BTreeMap::new(),
     });
     let default_principal = Some(default_principal);
-    let snapshot = Snapshot { revision, keys, client_credentials, projects, default_principal };
+    let snapshot =
+        Snapshot { revision, keys, client_credentials, projects, default_principal, ..Snapshot::default() };
     Ok(Built { snapshot, unreadable })
 }
 
@@ -118,6 +120,7 @@ impl PrincipalRow {
             team_id: self.team_id.map(TeamId::new),
             user_id: self.user_id.map(UserId::new),
             key_id: self.key_id.map(KeyId::new),
+            roles: Vec::new(),
             labels: labels(&self.labels)?,
         }))
     }

@@ -27,6 +27,7 @@ pub(crate) fn principal(project: &str) -> Arc<Principal> {
         team_id: None,
         user_id: None,
         key_id: None,
+        roles: Vec::new(),
         labels: [(Arc::from("cost_centre"), Arc::from("42"))].into(),
     })
 }

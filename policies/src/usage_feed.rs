@@ -1,0 +1,40 @@
+//! What the ledger says of budgets: from the control plane to every proxy, at least once a second.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use mindweave_metering::QuotaId;
+use serde::{Deserialize, Serialize};
+
+/// The ledger's figures of budgets at one moment.
+///
+/// A proxy replaces its own figures by these and adds only those of its own events that lie behind `included`: no event
+/// is counted twice, none is left out.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UsageFeed {
+    /// Whether every counter of a current window is listed. Else only those that changed since the last feed of the same
+    /// stream; the others stand.
+    pub full: bool,
+    /// The counters.
+    pub counters: Vec<CounterUsage>,
+    /// Per journal (`Journal::id`) the last sequence that the figures include. A journal that is not named has none in.
+    pub included: BTreeMap<Arc<str>, u64>,
+    /// When the figures were read.
+    pub as_of: Timestamp,
+    /// How many proxies are connected.
+    pub live_proxies: u32,
+}
+
+/// What was used of one budget by one subject in one window.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CounterUsage {
+    /// Which budget.
+    pub quota_id: QuotaId,
+    /// Whose: the id under which [`crate::Subject::counted`] counts.
+    pub subject: Arc<str>,
+    /// The window's start.
+    pub window_start: Timestamp,
+    /// Requests, tokens or nano-USD.
+    pub used: i64,
+}
