@@ -5,6 +5,7 @@
 //! not a whole number of pico-USD.
 
 mod bill;
+mod ceiling;
 mod parse;
 #[cfg(test)]
 mod tests;
@@ -154,17 +155,7 @@ impl PriceBook {
     /// The row that applies, and whether the geography multiplier does.
     fn row(&self, model: &str, speed: Speed, at: Timestamp) -> Result<(&Row, bool), CertaintyReason> {
         let model = self.model(model).ok_or(CertaintyReason::UnknownModel)?;
-        let row = match speed {
-            Speed::Standard => model.standard_row(at).ok_or(CertaintyReason::NoPriceAtThisTime)?,
-            Speed::Fast => match row_at(&model.fast, at) {
-                Some(row) => row,
-                None if model.fast_falls_back => {
-                    model.standard_row(at).ok_or(CertaintyReason::NoPriceAtThisTime)?
-                }
-                None => return Err(CertaintyReason::NoFastPrice),
-            },
-        };
-        Ok((row, model.geography))
+        Ok((model.row(speed, at)?, model.geography))
     }
 
     /// A unit price with all multipliers; `None` on overflow.
@@ -183,6 +174,18 @@ impl PriceBook {
 impl ModelPrices {
     fn standard_row(&self, at: Timestamp) -> Option<&Row> {
         row_at(&self.standard, at)
+    }
+
+    fn row(&self, speed: Speed, at: Timestamp) -> Result<&Row, CertaintyReason> {
+        let standard = || self.standard_row(at).ok_or(CertaintyReason::NoPriceAtThisTime);
+        match speed {
+            Speed::Standard => standard(),
+            Speed::Fast => match row_at(&self.fast, at) {
+                Some(row) => Ok(row),
+                None if self.fast_falls_back => standard(),
+                None => Err(CertaintyReason::NoFastPrice),
+            },
+        }
     }
 }
 

@@ -12,7 +12,7 @@ mod session;
 mod tests;
 
 pub use facts::{
-    MAX_DISTINCT_VALUES, MAX_MCP_SERVERS, MAX_TOOLS, RequestFacts, RequestedMcpServer, RequestedTool,
+    CacheTtl, MAX_DISTINCT_VALUES, MAX_MCP_SERVERS, MAX_TOOLS, RequestFacts, RequestedMcpServer, RequestedTool,
 };
 pub use fields::{MAX_NAME_BYTES, MAX_URL_BYTES, MAX_USER_ID_BYTES};
 pub use session::MAX_SESSION_ID_BYTES;

@@ -26,6 +26,13 @@ pub struct RequestFacts {
     pub stream: bool,
     /// The largest answer asked for, in tokens.
     pub max_tokens: Option<u64>,
+    /// All answers together: the same, but for batches, where it is the sum over the items.
+    pub max_tokens_sum: Option<u64>,
+    /// Prompt tokens (uncached, read from and written to the cache together), estimated from the body; all items of a
+    /// batch together. `None` when the body could not be read to its end. See [`crate::INPUT_ESTIMATE_BOUND`].
+    pub estimated_input_tokens: Option<u64>,
+    /// The longest cache lifetime that any `cache_control` asks for.
+    pub cache_write: Option<CacheTtl>,
     /// `metadata.user_id`, verbatim.
     pub user_id: Option<Arc<str>>,
     /// The client's session, where `user_id` tells it (Claude Code).
@@ -56,6 +63,15 @@ pub struct RequestFacts {
     pub batch_requests: u64,
     /// Whether one of the lists reached its bound: it then does not hold everything that the body asks for.
     pub truncated: bool,
+}
+
+/// How long a prompt prefix shall be kept in the cache; writing it has a price by this.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum CacheTtl {
+    /// `5m`, or no `ttl`.
+    FiveMinutes,
+    /// `1h`.
+    OneHour,
 }
 
 /// A tool offered to the model.

@@ -56,6 +56,9 @@ fn every_fact_of_a_message_is_read() {
         models: vec!["claude-opus-5".into()],
         stream: true,
         max_tokens: Some(1024),
+        max_tokens_sum: Some(1024),
+        estimated_input_tokens: None,
+        cache_write: None,
         user_id: Some("user_0a1b_account__session_9d3c0d1e-0000-4000-8000-000000000001".into()),
         session_id: Some("9d3c0d1e-0000-4000-8000-000000000001".into()),
         tools: vec![
