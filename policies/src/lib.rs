@@ -1,11 +1,13 @@
 //! What a proxy knows about who may do what, and how it decides.
 
 mod charge;
+mod compile;
 mod decision;
 mod facts;
 mod fingerprint;
 mod governance;
 mod model_pattern;
+mod policy_set;
 mod principal;
 mod secret;
 mod snapshot;
@@ -13,6 +15,9 @@ mod subject;
 mod usage_feed;
 
 pub use charge::{Charge, Charged};
+pub use compile::{
+    CheckError, PolicyCompiler, PolicyFault, PolicyReport, PolicySource, run_compile_worker,
+};
 pub use decision::{Decision, Verdict};
 pub use facts::{BudgetUsage, CredentialKind, PolicyInput, PrincipalInput, RequestInput};
 pub use fingerprint::Fingerprint;
@@ -21,6 +26,7 @@ pub use governance::{
     QuotaSpec, QuotaUnit, QuotaWindow, Reserve,
 };
 pub use model_pattern::ModelPattern;
+pub use policy_set::{CompiledPolicies, Evaluated, PolicyError, PolicyErrorKind, PolicySet, Reads};
 pub use principal::Principal;
 pub use secret::Secret;
 pub use snapshot::{KeyEntry, ProjectEntry, Snapshot, SnapshotStore};

@@ -9,6 +9,7 @@ use mindweave_metering::ProjectId;
 
 use crate::fingerprint::Fingerprint;
 use crate::governance::Governance;
+use crate::policy_set::CompiledPolicies;
 use crate::principal::Principal;
 use crate::secret::Secret;
 
@@ -27,6 +28,8 @@ pub struct Snapshot {
     pub default_principal: Option<Arc<Principal>>,
     /// Policies, limits and budgets.
     pub governance: Arc<Governance>,
+    /// The policies of `governance`, compiled: two snapshots with the same policies share them, and so their caches.
+    pub policies: Arc<CompiledPolicies>,
 }
 
 /// A MindWeave key.
