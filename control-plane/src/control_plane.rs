@@ -52,6 +52,9 @@ pub enum StartError {
         /// The project.
         project_id: String,
     },
+    /// The compiler of policies broke down, which it must not for any policy.
+    #[error("the stored policies could not be compiled")]
+    Policies(#[source] tokio::task::JoinError),
     /// The address could not be bound.
     #[error("the control plane cannot listen on {addr}")]
     Listen {
@@ -79,6 +82,7 @@ impl From<FirstSnapshotError> for StartError {
     fn from(error: FirstSnapshotError) -> Self {
         match error {
             FirstSnapshotError::Store(error) => Self::Store(error),
+            FirstSnapshotError::Compile(error) => Self::Policies(error),
             FirstSnapshotError::MasterKey(project_id) => {
                 Self::MasterKey { project_id: project_id.to_string() }
             }

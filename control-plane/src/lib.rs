@@ -15,6 +15,7 @@ mod control_plane;
 mod credentials;
 mod db;
 mod entropy;
+mod governance;
 mod http;
 mod keys;
 mod metrics;

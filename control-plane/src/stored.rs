@@ -1,4 +1,4 @@
-//! How values stand in the database: times, labels and hints.
+//! How values stand in the database: times, labels, roles and hints.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -20,6 +20,16 @@ pub(crate) fn labels(json: &str) -> Result<BTreeMap<Arc<str>, Arc<str>>, StoreEr
 /// Labels as they are stored.
 pub(crate) fn labels_json(labels: &BTreeMap<Arc<str>, Arc<str>>) -> String {
     serde_json::to_string(labels).unwrap_or_else(|_| "{}".to_owned()) // a map of texts always serialises
+}
+
+/// Stored roles, a JSON array of texts.
+pub(crate) fn roles(json: &str) -> Result<Vec<Arc<str>>, StoreError> {
+    serde_json::from_str(json).map_err(|_| StoreError::Corrupt { what: "roles" })
+}
+
+/// Roles as they are stored.
+pub(crate) fn roles_json(roles: &[Arc<str>]) -> String {
+    serde_json::to_string(roles).unwrap_or_else(|_| "[]".to_owned()) // an array of texts always serialises
 }
 
 /// The last four characters of a credential, by which its owner recognises it. Nothing of a short one: it would be most

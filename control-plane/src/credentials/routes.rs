@@ -61,6 +61,7 @@ fn read_credential(mut fields: Fields) -> Result<(Credential, Fingerprint), Prob
         hint: stored::hint(api_key.expose_secret()),
         team_id: fields.text("team_id"),
         user_id: fields.text("user_id"),
+        roles: fields.roles("roles"),
         labels: fields.labels("labels"),
         created_at: clock::now(),
     };

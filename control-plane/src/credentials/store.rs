@@ -10,7 +10,7 @@ use sqlx::FromRow;
 
 use crate::db::{Db, Doing, StoreError};
 use crate::snapshot::revision_raise;
-use crate::stored::{labels, labels_json, timestamp};
+use crate::stored::{labels, labels_json, roles, roles_json, timestamp};
 
 /// A registered credential as the API shows it. The credential itself was never stored.
 #[derive(Debug, Serialize)]
@@ -22,6 +22,7 @@ pub(crate) struct Credential {
     pub(crate) hint: String,
     pub(crate) team_id: Option<String>,
     pub(crate) user_id: Option<String>,
+    pub(crate) roles: Vec<Arc<str>>,
     pub(crate) labels: BTreeMap<Arc<str>, Arc<str>>,
     pub(crate) created_at: Timestamp,
 }
@@ -34,6 +35,7 @@ struct CredentialRow {
     hint: String,
     team_id: Option<String>,
     user_id: Option<String>,
+    roles: String,
     labels: String,
     created_at: i64,
 }
@@ -49,6 +51,7 @@ impl TryFrom<CredentialRow> for Credential {
             hint: row.hint,
             team_id: row.team_id,
             user_id: row.user_id,
+            roles: roles(&row.roles)?,
             labels: labels(&row.labels)?,
             created_at: timestamp(row.created_at)?,
         })
@@ -63,8 +66,9 @@ pub(crate) async fn credential_insert(
 ) -> Result<Option<u64>, StoreError> {
     let mut tx = db.begin_write().await?;
     let inserted = sqlx::query(
-        "INSERT INTO client_credentials (id, project_id, name, fingerprint, hint, team_id, user_id, labels, created_at)
-         SELECT ?, id, ?, ?, ?, ?, ?, ?, ? FROM projects WHERE id = ?",
+        "INSERT INTO client_credentials (id, project_id, name, fingerprint, hint, team_id, user_id, roles, labels,
+             created_at)
+         SELECT ?, id, ?, ?, ?, ?, ?, ?, ?, ? FROM projects WHERE id = ?",
     )
     .bind(&credential.id)
     .bind(&credential.name)
@@ -72,6 +76,7 @@ pub(crate) async fn credential_insert(
     .bind(&credential.hint)
     .bind(&credential.team_id)
     .bind(&credential.user_id)
+    .bind(roles_json(&credential.roles))
     .bind(labels_json(&credential.labels))
     .bind(credential.created_at.as_microsecond())
     .bind(&credential.project_id)
@@ -94,7 +99,7 @@ pub(crate) async fn credential_list(
     limit: u64,
 ) -> Result<Vec<Credential>, StoreError> {
     let rows: Vec<CredentialRow> = sqlx::query_as(
-        "SELECT id, project_id, name, hint, team_id, user_id, labels, created_at
+        "SELECT id, project_id, name, hint, team_id, user_id, roles, labels, created_at
          FROM client_credentials WHERE project_id = ? AND id > ? ORDER BY id LIMIT ?",
     )
     .bind(project_id)

@@ -4,18 +4,19 @@ use sqlx::SqlSafeStr;
 use sqlx::migrate::{Migration, MigrationType, Migrator};
 
 /// Version, what changed, statements. A test holds this list equal to the folder.
-const SQLITE: [(i64, &str, &str); 3] = [
+const SQLITE: &[(i64, &str, &str)] = &[
     (1, "accounts", include_str!("../../../migrations/sqlite/0001_accounts.sql")),
     (2, "usage_events", include_str!("../../../migrations/sqlite/0002_usage_events.sql")),
     (3, "usage_rollups", include_str!("../../../migrations/sqlite/0003_usage_rollups.sql")),
+    (4, "governance", include_str!("../../../migrations/sqlite/0004_governance.sql")),
 ];
 
 /// Brings a SQLite database up to date, each migration in its own transaction.
 pub(crate) fn sqlite() -> Migrator {
-    let migration = |(version, description, sql): (i64, &'static str, &'static str)| {
+    let migration = |&(version, description, sql): &(i64, &'static str, &'static str)| {
         Migration::new(version, description.into(), MigrationType::Simple, sql.into_sql_str(), false)
     };
-    Migrator::with_migrations(SQLITE.into_iter().map(migration).collect())
+    Migrator::with_migrations(SQLITE.iter().map(migration).collect())
 }
 
 #[cfg(test)]
@@ -29,7 +30,10 @@ mod tests {
         let mut files: Vec<_> =
             entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
         files.sort();
-        let listed = SQLITE.map(|(version, description, _)| format!("{version:04}_{description}.sql"));
+        let listed: Vec<_> = SQLITE
+            .iter()
+            .map(|(version, description, _)| format!("{version:04}_{description}.sql"))
+            .collect();
         assert_eq!(files, listed);
     }
 }

@@ -1,7 +1,7 @@
 //! Reads JSON bodies field by field, so that every refusal names the field, unknown fields are refused, and no value is
 //! ever repeated in an error.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use axum::body::Bytes;
@@ -21,6 +21,9 @@ pub(crate) const MAX_TEXT_CHARS: usize = 200;
 const MAX_SECRET_BYTES: usize = 4_096;
 /// Most labels on one key: each is copied into every event.
 const MAX_LABELS: usize = 32;
+
+/// Most roles of one key: policies walk them for every request.
+const MAX_ROLES: usize = 32;
 
 /// The fields of a JSON object. Every accessor takes its field out; [`Self::finish`] refuses what is left.
 #[derive(Debug)]
@@ -150,6 +153,32 @@ impl Fields {
             }
         }
         labels
+    }
+
+    /// An optional array of role names: what policies and their data compare as they stand. Sorted, each one once.
+    pub(crate) fn roles(&mut self, name: &'static str) -> Vec<Arc<str>> {
+        let entries = match self.take(name) {
+            None => return Vec::new(),
+            Some(Value::Array(entries)) if entries.len() <= MAX_ROLES => entries,
+            Some(Value::Array(_)) => {
+                self.fault(name, format!("may have at most {MAX_ROLES} entries"));
+                return Vec::new();
+            }
+            Some(_) => {
+                self.fault(name, "must be an array of texts");
+                return Vec::new();
+            }
+        };
+        let mut roles = BTreeSet::new();
+        for entry in entries {
+            match entry {
+                Value::String(role) if text_fault(&role).is_none() => {
+                    roles.insert(Arc::from(role));
+                }
+                _ => self.fault(name, format!("entries must be texts of 1 to {MAX_TEXT_CHARS} characters")),
+            }
+        }
+        roles.into_iter().collect()
     }
 
     /// Adds a refusal that only the caller could find.

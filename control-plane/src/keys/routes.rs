@@ -69,6 +69,7 @@ fn read_key(mut fields: Fields) -> Result<Key, Problem> {
         hint: String::new(),
         team_id: fields.text("team_id"),
         user_id: fields.text("user_id"),
+        roles: fields.roles("roles"),
         labels: fields.labels("labels"),
         created_at: clock::now(),
         expires_at: fields.time("expires_at"),

@@ -10,7 +10,7 @@ use sqlx::FromRow;
 
 use crate::db::{Db, Doing, StoreError};
 use crate::snapshot::revision_raise;
-use crate::stored::{labels, labels_json, timestamp};
+use crate::stored::{labels, labels_json, roles, roles_json, timestamp};
 
 /// A key as the API shows it: everything but its secret.
 #[derive(Debug, Serialize)]
@@ -22,6 +22,7 @@ pub(crate) struct Key {
     pub(crate) hint: String,
     pub(crate) team_id: Option<String>,
     pub(crate) user_id: Option<String>,
+    pub(crate) roles: Vec<Arc<str>>,
     pub(crate) labels: BTreeMap<Arc<str>, Arc<str>>,
     pub(crate) created_at: Timestamp,
     pub(crate) expires_at: Option<Timestamp>,
@@ -36,6 +37,7 @@ struct KeyRow {
     hint: String,
     team_id: Option<String>,
     user_id: Option<String>,
+    roles: String,
     labels: String,
     created_at: i64,
     expires_at: Option<i64>,
@@ -53,6 +55,7 @@ impl TryFrom<KeyRow> for Key {
             hint: row.hint,
             team_id: row.team_id,
             user_id: row.user_id,
+            roles: roles(&row.roles)?,
             labels: labels(&row.labels)?,
             created_at: timestamp(row.created_at)?,
             expires_at: row.expires_at.map(timestamp).transpose()?,
@@ -69,8 +72,9 @@ pub(crate) async fn key_insert(
 ) -> Result<Option<u64>, StoreError> {
     let mut tx = db.begin_write().await?;
     let inserted = sqlx::query(
-        "INSERT INTO keys (id, project_id, name, fingerprint, hint, team_id, user_id, labels, created_at, expires_at)
-         SELECT ?, id, ?, ?, ?, ?, ?, ?, ?, ? FROM projects WHERE id = ?",
+        "INSERT INTO keys (id, project_id, name, fingerprint, hint, team_id, user_id, roles, labels, created_at,
+             expires_at)
+         SELECT ?, id, ?, ?, ?, ?, ?, ?, ?, ?, ? FROM projects WHERE id = ?",
     )
     .bind(&key.id)
     .bind(&key.name)
@@ -78,6 +82,7 @@ pub(crate) async fn key_insert(
     .bind(&key.hint)
     .bind(&key.team_id)
     .bind(&key.user_id)
+    .bind(roles_json(&key.roles))
     .bind(labels_json(&key.labels))
     .bind(key.created_at.as_microsecond())
     .bind(key.expires_at.map(|at| at.as_microsecond()))
@@ -101,7 +106,7 @@ pub(crate) async fn key_list(
     limit: u64,
 ) -> Result<Vec<Key>, StoreError> {
     let rows: Vec<KeyRow> = sqlx::query_as(
-        "SELECT id, project_id, name, hint, team_id, user_id, labels, created_at, expires_at, revoked_at
+        "SELECT id, project_id, name, hint, team_id, user_id, roles, labels, created_at, expires_at, revoked_at
          FROM keys WHERE project_id = ? AND id > ? ORDER BY id LIMIT ?",
     )
     .bind(project_id)

@@ -9,8 +9,9 @@ mod store;
 use std::sync::Arc;
 
 use mindweave_metering::ProjectId;
-use mindweave_policy::SnapshotStore;
+use mindweave_policy::{CompiledPolicies, Snapshot, SnapshotStore};
 use tokio::sync::Mutex;
+use tokio::task::JoinError;
 
 use crate::app::Home;
 use crate::db::{Db, StoreError};
@@ -29,11 +30,22 @@ pub(crate) struct Publisher {
     building: Mutex<()>,
 }
 
+/// Why a snapshot could not be published.
+#[derive(Debug, thiserror::Error)]
+enum PublishError {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error("the policies could not be compiled")]
+    Compile(#[from] JoinError),
+}
+
 /// Why the first snapshot could not be built.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum FirstSnapshotError {
     #[error(transparent)]
     Store(#[from] StoreError),
+    #[error("the policies could not be compiled")]
+    Compile(#[from] JoinError),
     #[error("the upstream key of project {0} does not open: is this the master key it was stored with?")]
     MasterKey(ProjectId),
 }
@@ -49,11 +61,12 @@ impl Publisher {
         master_key: MasterKey,
         home: Arc<Home>,
     ) -> Result<Self, FirstSnapshotError> {
-        let built = store::snapshot_build(&db, &master_key, &home).await?;
-        if let Some(project_id) = built.unreadable.into_iter().next() {
+        let stored = store::snapshot_read(&db, &master_key, &home).await?;
+        if let Some(project_id) = stored.unreadable.into_iter().next() {
             return Err(FirstSnapshotError::MasterKey(project_id));
         }
-        let snapshots = Arc::new(SnapshotStore::new(built.snapshot));
+        let first = compiled(stored.snapshot, Arc::default()).await?;
+        let snapshots = Arc::new(SnapshotStore::new(first));
         Ok(Self { db, master_key, home, snapshots, building: Mutex::new(()) })
     }
 
@@ -83,13 +96,36 @@ impl Publisher {
         }
     }
 
-    async fn publish(&self) -> Result<(), StoreError> {
-        let built = store::snapshot_build(&self.db, &self.master_key, &self.home).await?;
-        for project_id in built.unreadable {
+    async fn publish(&self) -> Result<(), PublishError> {
+        let stored = store::snapshot_read(&self.db, &self.master_key, &self.home).await?;
+        for project_id in stored.unreadable {
             tracing::error!(%project_id, "upstream key does not open; the project's keys are refused");
         }
-        tracing::debug!(revision = built.snapshot.revision, "snapshot published");
-        self.snapshots.publish(built.snapshot);
+        let snapshot = compiled(stored.snapshot, self.snapshots.load()).await?;
+        tracing::debug!(revision = snapshot.revision, "snapshot published");
+        self.snapshots.publish(snapshot);
         Ok(())
     }
+}
+
+/// Takes what did not change over from the snapshot before, so that its caches stay warm, and compiles what did, away from
+/// the threads that serve requests.
+///
+/// Fails when the compiler panics; then nothing is published: no request may be judged by policies that are not those of its
+/// revision.
+async fn compiled(mut next: Snapshot, previous: Arc<Snapshot>) -> Result<Snapshot, JoinError> {
+    if next.governance == previous.governance {
+        next.governance = Arc::clone(&previous.governance);
+    }
+    if next.governance.policies == previous.governance.policies {
+        next.policies = Arc::clone(&previous.policies);
+        return Ok(next);
+    }
+    let governance = Arc::clone(&next.governance);
+    let compile = move || CompiledPolicies::compile(&governance, Some(&previous.policies));
+    next.policies = Arc::new(tokio::task::spawn_blocking(compile).await?);
+    for (policy_id, fault) in next.policies.faults() {
+        tracing::error!(%policy_id, fault, "a stored policy does not compile; it follows its on_error");
+    }
+    Ok(next)
 }

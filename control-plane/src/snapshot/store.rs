@@ -9,12 +9,13 @@ use sqlx::{FromRow, SqliteConnection};
 
 use crate::app::Home;
 use crate::db::{Db, Doing, StoreError};
+use crate::governance::governance_read;
 use crate::projects::upstream_owner;
 use crate::secrets::MasterKey;
-use crate::stored::{labels, timestamp};
+use crate::stored::{labels, roles, timestamp};
 
-/// A built snapshot.
-pub(crate) struct Built {
+/// A snapshot as it was read.
+pub(crate) struct Stored {
     pub(crate) snapshot: Snapshot,
     /// Projects whose upstream key did not open.
     pub(crate) unreadable: Vec<ProjectId>,
@@ -45,12 +46,12 @@ async fn revision_read(tx: &mut SqliteConnection) -> Result<u64, StoreError> {
     u64::try_from(revision).map_err(|_| StoreError::Corrupt { what: "a snapshot revision" })
 }
 
-/// Builds the snapshot of one state of the database.
-pub(crate) async fn snapshot_build(
+/// Reads the snapshot of one state of the database. Its policies are not compiled yet.
+pub(crate) async fn snapshot_read(
     db: &Db,
     master_key: &MasterKey,
     home: &Home,
-) -> Result<Built, StoreError> {
+) -> Result<Stored, StoreError> {
     let mut tx = db.begin_read().await?;
     let revision = revision_read(&mut tx).await?;
     let (projects, unreadable) = projects_read(&mut tx, master_key).await?;
@@ -66,9 +67,11 @@ pub(crate) async fn snapshot_build(
         labels: BTreeMap::new(),
     });
     let default_principal = Some(default_principal);
+    let governance = Arc::new(governance_read(&mut tx).await?);
+    let policies = Arc::default(); // compiled by the publisher
     let snapshot =
-        Snapshot { revision, keys, client_credentials, projects, default_principal, ..Snapshot::default() };
-    Ok(Built { snapshot, unreadable })
+        Snapshot { revision, keys, client_credentials, projects, default_principal, governance, policies };
+    Ok(Stored { snapshot, unreadable })
 }
 
 type Projects = HashMap<ProjectId, ProjectEntry>;
@@ -104,6 +107,7 @@ struct PrincipalRow {
     project_id: String,
     team_id: Option<String>,
     user_id: Option<String>,
+    roles: String,
     labels: String,
     expires_at: Option<i64>,
 }
@@ -120,7 +124,7 @@ impl PrincipalRow {
             team_id: self.team_id.map(TeamId::new),
             user_id: self.user_id.map(UserId::new),
             key_id: self.key_id.map(KeyId::new),
-            roles: Vec::new(),
+            roles: roles(&self.roles)?,
             labels: labels(&self.labels)?,
         }))
     }
@@ -128,7 +132,8 @@ impl PrincipalRow {
 
 async fn keys_read(tx: &mut SqliteConnection) -> Result<HashMap<Fingerprint, KeyEntry>, StoreError> {
     let rows: Vec<PrincipalRow> = sqlx::query_as(
-        "SELECT k.fingerprint, k.id AS key_id, p.org_id, k.project_id, k.team_id, k.user_id, k.labels, k.expires_at
+        "SELECT k.fingerprint, k.id AS key_id, p.org_id, k.project_id, k.team_id, k.user_id, k.roles, k.labels,
+                k.expires_at
          FROM keys k JOIN projects p ON p.id = k.project_id WHERE k.revoked_at IS NULL",
     )
     .fetch_all(tx)
@@ -145,7 +150,7 @@ async fn credentials_read(
     tx: &mut SqliteConnection,
 ) -> Result<HashMap<Fingerprint, Arc<Principal>>, StoreError> {
     let rows: Vec<PrincipalRow> = sqlx::query_as(
-        "SELECT c.fingerprint, NULL AS key_id, p.org_id, c.project_id, c.team_id, c.user_id, c.labels,
+        "SELECT c.fingerprint, NULL AS key_id, p.org_id, c.project_id, c.team_id, c.user_id, c.roles, c.labels,
                 NULL AS expires_at
          FROM client_credentials c JOIN projects p ON p.id = c.project_id",
     )
