@@ -1,5 +1,6 @@
 //! What a proxy knows about who may do what, and how it decides.
 
+mod bundled;
 mod charge;
 mod compile;
 mod decision;
@@ -7,6 +8,7 @@ mod facts;
 mod fingerprint;
 mod governance;
 mod model_pattern;
+pub mod pii;
 mod policy_set;
 mod principal;
 mod secret;
@@ -14,6 +16,7 @@ mod snapshot;
 mod subject;
 mod usage_feed;
 
+pub use bundled::{BundledPolicy, bundled, bundled_policy};
 pub use charge::{Charge, Charged};
 pub use compile::{
     CheckError, PolicyCompiler, PolicyFault, PolicyReport, PolicySource, run_compile_worker,
