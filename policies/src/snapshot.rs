@@ -1,11 +1,14 @@
 //! What a proxy knows: one immutable, revisioned value that every request reads once.
 
 use std::collections::HashMap;
+use std::fmt;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use jiff::Timestamp;
 use mindweave_metering::ProjectId;
+use parking_lot::Mutex;
 
 use crate::fingerprint::Fingerprint;
 use crate::governance::Governance;
@@ -50,16 +53,20 @@ pub struct ProjectEntry {
     pub upstream_key: Option<Secret>,
 }
 
+/// Told of every snapshot that is put in force, until it breaks off. Runs on the publisher's thread: to be quick.
+type Follower = Box<dyn FnMut(&Arc<Snapshot>) -> ControlFlow<()> + Send>;
+
 /// Holds the snapshot in force. Readers never wait; a writer with an older revision cannot win.
-#[derive(Debug)]
 pub struct SnapshotStore {
     current: ArcSwap<Snapshot>,
+    /// Locked while publishing, so that every follower sees the snapshots in the order of their revisions.
+    followers: Mutex<Vec<Follower>>,
 }
 
 impl SnapshotStore {
     /// Starts with this snapshot.
     pub fn new(first: Snapshot) -> Self {
-        Self { current: ArcSwap::from_pointee(first) }
+        Self { current: ArcSwap::from_pointee(first), followers: Mutex::new(Vec::new()) }
     }
 
     /// The snapshot in force. A request calls this once and keeps the result to its end.
@@ -67,13 +74,32 @@ impl SnapshotStore {
         self.current.load_full()
     }
 
-    /// Puts a newer snapshot in force. Returns `false`, and changes nothing, when the one in force is as new or newer.
+    /// Puts a newer snapshot in force and tells the followers. Returns `false`, and does nothing, when the one in force is
+    /// as new or newer.
     pub fn publish(&self, next: Snapshot) -> bool {
+        let mut followers = self.followers.lock();
+        if next.revision <= self.current.load().revision {
+            return false;
+        }
         let next = Arc::new(next);
-        let previous = self.current.rcu(|current| {
-            if next.revision > current.revision { Arc::clone(&next) } else { Arc::clone(current) }
-        });
-        next.revision > previous.revision
+        self.current.store(Arc::clone(&next));
+        followers.retain_mut(|follower| follower(&next).is_continue());
+        true
+    }
+
+    /// Calls `follower` with the snapshot in force now and with every later one, in order, before `publish` returns. It
+    /// must not publish itself.
+    pub fn follow(&self, mut follower: impl FnMut(&Arc<Snapshot>) -> ControlFlow<()> + Send + 'static) {
+        let mut followers = self.followers.lock();
+        if follower(&self.load()).is_continue() {
+            followers.push(Box::new(follower));
+        }
+    }
+}
+
+impl fmt::Debug for SnapshotStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SnapshotStore").field("current", &self.current).finish_non_exhaustive()
     }
 }
 
@@ -89,5 +115,44 @@ mod tests {
         assert_eq!(store.load().revision, 3);
         assert!(store.publish(Snapshot { revision: 4, ..Snapshot::default() }));
         assert_eq!(store.load().revision, 4);
+    }
+
+    #[test]
+    fn a_follower_sees_what_is_in_force_and_then_every_change_until_it_breaks_off() {
+        let store = SnapshotStore::new(Snapshot { revision: 3, ..Snapshot::default() });
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let sees = Arc::clone(&seen);
+        store.follow(move |snapshot| {
+            sees.lock().push(snapshot.revision);
+            if snapshot.revision < 5 { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        });
+        for revision in [4, 2, 5, 6] {
+            store.publish(Snapshot { revision, ..Snapshot::default() });
+        }
+        assert_eq!(*seen.lock(), [3, 4, 5]);
+        assert_eq!(store.load().revision, 6);
+    }
+
+    #[test]
+    fn followers_see_racing_publications_in_order() {
+        let store = SnapshotStore::new(Snapshot::default());
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let sees = Arc::clone(&seen);
+        store.follow(move |snapshot| {
+            sees.lock().push(snapshot.revision);
+            ControlFlow::Continue(())
+        });
+        std::thread::scope(|scope| {
+            for start in 1..=4 {
+                let store = &store;
+                scope.spawn(move || {
+                    for step in 0..200 {
+                        store.publish(Snapshot { revision: start + step * 4, ..Snapshot::default() });
+                    }
+                });
+            }
+        });
+        assert!(seen.lock().is_sorted_by(|a, b| a < b));
+        assert_eq!(store.load().revision, 800);
     }
 }
