@@ -8,7 +8,7 @@ use cargo_metadata::{DependencyKind, Metadata, MetadataCommand, PackageId};
 
 /// Each crate of the workspace with the ones that it may import. Imports go down only; the data plane and the control plane
 /// never see each other, and the simulator sees nobody, so that it and the meter check each other.
-const IMPORTS: [(&str, &[&str]); 7] = [
+const IMPORTS: [(&str, &[&str]); 8] = [
     (
         "mindweave",
         &[
@@ -26,6 +26,7 @@ const IMPORTS: [(&str, &[&str]); 7] = [
     ("mindweave-eventlog", &["mindweave-metering"]),
     ("mindweave-policy", &["mindweave-metering"]),
     ("mindweave-metering", &[]),
+    ("mindweave-bench", &[]), // measures from outside
 ];
 
 /// What a crate must not even reach through others, and why.

@@ -1,0 +1,61 @@
+//! Measures whole requests through the real binary in front of the simulator, everything on one machine.
+//!
+//! Two variants take turns in short rounds and the medians are compared: this way a busy machine slows both. What counts is
+//! CPU time of the proxy's process for a request (user and system, from `/proc`); latency is shown beside it.
+
+mod governance;
+mod load;
+mod process;
+mod report;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Parser, Subcommand};
+
+/// Measures a running MindWeave. Build everything with `cargo build --release --workspace` first.
+#[derive(Debug, Parser)]
+#[command(name = "mindweave-bench")]
+struct Cli {
+    #[command(subcommand)]
+    suite: Suite,
+    /// Rounds of each variant
+    #[arg(long, global = true, default_value_t = 7)]
+    rounds: usize,
+    /// Seconds of one round
+    #[arg(long, global = true, default_value_t = 2)]
+    seconds: u64,
+    /// Connections at a time
+    #[arg(long, global = true, default_value_t = 32)]
+    connections: usize,
+    /// Folder for the table; only printed without it
+    #[arg(long, global = true, value_name = "FOLDER")]
+    results: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, Debug, Subcommand)]
+enum Suite {
+    /// What policies, limits and budgets add to a request: all of them on against none, in one process
+    Governance,
+}
+
+/// How hard and how long each round is.
+#[derive(Clone, Copy, Debug)]
+struct Effort {
+    rounds: usize,
+    round: Duration,
+    connections: usize,
+}
+
+fn main() -> anyhow::Result<()> {
+    let cli = Cli::parse();
+    let effort =
+        Effort { rounds: cli.rounds, round: Duration::from_secs(cli.seconds), connections: cli.connections };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let report = runtime.block_on(async {
+        match cli.suite {
+            Suite::Governance => governance::run(effort).await,
+        }
+    })?;
+    report.publish(cli.results.as_deref())
+}
