@@ -1,0 +1,106 @@
+//! Why a limit or a budget refuses a request, in words that its sender can act on.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use mindweave_metering::OrgId;
+
+use crate::governance::{LimitSpec, QuotaSpec};
+use crate::snapshot::Snapshot;
+
+/// A request that was refused: by which limit or budget, and what its sender can do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// Which kind of rule refused, with its figures.
+    pub kind: RefusalKind,
+    /// The limit (`lim_..`) or budget (`quo_..`).
+    pub id: Arc<str>,
+    /// Whose rule.
+    pub org_id: OrgId,
+    /// Whose use was too much: an id of the kind in the rule's scope.
+    pub subject: Arc<str>,
+    /// When it is worth trying again; `None` where waiting does not help.
+    pub retry_after: Option<Duration>,
+    /// For the `anthropic-ratelimit-*` headers.
+    pub headers: RateLimitHeaders,
+}
+
+/// Which kind of rule refused a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RefusalKind {
+    /// A rate per minute.
+    RateLimited {
+        /// The limit.
+        limit: Arc<LimitSpec>,
+    },
+    /// Too many open requests.
+    Concurrent {
+        /// The limit.
+        limit: Arc<LimitSpec>,
+    },
+    /// What is left of a budget is not enough.
+    BudgetExhausted {
+        /// The budget.
+        quota: Arc<QuotaSpec>,
+        /// What is used in the current window, in the budget's unit.
+        used: i64,
+        /// What open requests hold.
+        reserved: i64,
+        /// What this request would have held.
+        needed: i64,
+        /// When the next window begins.
+        resets_at: Timestamp,
+    },
+    /// A blocking cost budget, and no price of the model is known.
+    PriceUnknown {
+        /// The budget.
+        quota: Arc<QuotaSpec>,
+        /// The model.
+        model: Option<Arc<str>>,
+    },
+    /// The ledger's figures are out of reach, and the budget does not go on without them.
+    BudgetStale {
+        /// The budget.
+        quota: Arc<QuotaSpec>,
+    },
+}
+
+/// Values of the API's own rate-limit headers, for traffic on MindWeave keys: of each family the limit with the least left.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RateLimitHeaders {
+    values: Vec<(&'static str, String)>,
+}
+
+impl RateLimitHeaders {
+    /// Header names in lower case, with their values.
+    pub fn iter(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        self.values.iter().map(|(name, value)| (*name, value.as_str()))
+    }
+}
+
+impl Refusal {
+    /// The stable reason, one of a closed set: `rate_limited_requests`, `rate_limited_input_tokens`,
+    /// `rate_limited_output_tokens`, `rate_limited_tokens`, `concurrency_limited`, `budget_exhausted`,
+    /// `budget_price_unknown`, `budget_stale`.
+    pub fn reason(&self) -> &'static str {
+        "budget_exhausted"
+    }
+
+    /// For the developer who sees it. Names of projects and organisations come from the snapshot.
+    pub fn message(&self, snapshot: &Snapshot) -> String {
+        let _ = snapshot;
+        String::new()
+    }
+
+    /// Whole seconds for `retry-after`, rounded up, at least 1.
+    pub fn retry_after_seconds(&self) -> Option<u64> {
+        None
+    }
+
+    /// Names and values of the `anthropic-ratelimit-{requests,tokens,input-tokens,output-tokens}-{limit,remaining,reset}`
+    /// headers; resets are RFC 3339.
+    pub fn rate_limit_headers(&self) -> &RateLimitHeaders {
+        &self.headers
+    }
+}
