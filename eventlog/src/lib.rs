@@ -4,11 +4,16 @@
 //! from there to the ledger in the same process.
 
 mod dead_letters;
+mod delivery;
 mod embedded;
 mod error_chain;
 mod journal;
 mod metrics;
 
+pub use delivery::{
+    CODE_FENCED, CODE_UNDECODABLE, ClaimAnswer, ClaimRequest, DELIVERY_CONTENT_TYPE, Delivery,
+    DeliveryAnswer, DeliveryError, MAX_DELIVERY_BYTES, MAX_DELIVERY_RECORDS, MAX_SOURCE_BYTES, PoisonAnswer,
+};
 pub use embedded::{Batch, EventSink, ShipConfig, ShipEnd, SinkError, ship, ship_with};
 pub use journal::{
     Admission, AppendError, DEFAULT_FINISHED_BUDGET_BYTES, DEFAULT_MAX_BYTES, DEFAULT_SEGMENT_BYTES,

@@ -1,5 +1,8 @@
 //! What a proxy knows: one immutable, revisioned value that every request reads once.
 
+pub(crate) mod diff;
+pub(crate) mod wire;
+
 use std::collections::HashMap;
 use std::fmt;
 use std::ops::ControlFlow;
@@ -8,7 +11,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use jiff::Timestamp;
 use mindweave_metering::ProjectId;
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 
 use crate::fingerprint::Fingerprint;
 use crate::governance::Governance;
@@ -77,14 +80,24 @@ impl SnapshotStore {
     /// Puts a newer snapshot in force and tells the followers. Returns `false`, and does nothing, when the one in force is
     /// as new or newer.
     pub fn publish(&self, next: Snapshot) -> bool {
-        let mut followers = self.followers.lock();
+        let followers = self.followers.lock();
         if next.revision <= self.current.load().revision {
             return false;
         }
+        self.put_in_force(next, followers);
+        true
+    }
+
+    /// Puts this snapshot in force whatever its revision and tells the followers: a control plane that was put back from a
+    /// backup counts from where the backup was. For the one writer of a store that another process feeds.
+    pub fn replace(&self, next: Snapshot) {
+        self.put_in_force(next, self.followers.lock());
+    }
+
+    fn put_in_force(&self, next: Snapshot, mut followers: MutexGuard<'_, Vec<Follower>>) {
         let next = Arc::new(next);
         self.current.store(Arc::clone(&next));
         followers.retain_mut(|follower| follower(&next).is_continue());
-        true
     }
 
     /// Calls `follower` with the snapshot in force now and with every later one, in order, before `publish` returns. It
