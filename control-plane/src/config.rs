@@ -17,6 +17,9 @@ pub struct ControlPlaneConfig {
     pub database: PathBuf,
     /// Whoever presents it as a bearer token may do everything.
     pub admin_token: Secret,
+    /// Whoever presents it as a bearer token gets what proxies get, upstream keys included, and may deliver events. Without one
+    /// this control plane takes no proxies of other processes.
+    pub proxy_token: Option<Secret>,
     /// Seals stored secrets.
     pub master_key: MasterKey,
     /// How long usage is kept.
@@ -26,6 +29,6 @@ pub struct ControlPlaneConfig {
 impl ControlPlaneConfig {
     /// Settings with the defaults for everything that has one.
     pub fn new(listen: SocketAddr, database: PathBuf, admin_token: Secret, master_key: MasterKey) -> Self {
-        Self { listen, database, admin_token, master_key, retention: Retention::default() }
+        Self { listen, database, admin_token, proxy_token: None, master_key, retention: Retention::default() }
     }
 }

@@ -22,7 +22,7 @@ use crate::projects::{HomeError, home_ensure};
 use crate::rollup::{Retention, retention_run, rollup_run};
 use crate::snapshot::{FirstSnapshotError, Publisher};
 use crate::tasks::Tasks;
-use crate::usage::{Ingest, LiveEvents, UsageSink};
+use crate::usage::{Ingest, LiveEvents, UsageFeeds, UsageSink};
 
 /// How often the snapshot's revision is compared with the database. Half of the second within which a change must be in
 /// force; changes through this process's API do not wait for it.
@@ -96,6 +96,7 @@ pub struct ControlPlane {
     db: Db,
     publisher: Arc<Publisher>,
     ingest: Ingest,
+    feeds: UsageFeeds,
     tasks: Tasks,
 }
 
@@ -138,7 +139,7 @@ impl ControlPlane {
         tasks.spawn("api", server::serve(listener, router::build(app, token), tasks.stop()));
         spawn_background(&mut tasks, &db, &publisher, config.retention);
         let ingest = Ingest::new(db.clone(), live);
-        Ok(Self { local_addr, db, publisher, ingest, tasks })
+        Ok(Self { local_addr, db, publisher, ingest, feeds: UsageFeeds::new(), tasks })
     }
 
     /// Where the API listens.
@@ -155,6 +156,11 @@ impl ControlPlane {
     /// position owns that source.
     pub fn usage_sink(&self) -> UsageSink {
         UsageSink::new(self.ingest.clone())
+    }
+
+    /// The ledger's figures of budgets, for proxies in this process.
+    pub fn usage_feed(&self) -> UsageFeeds {
+        self.feeds.clone()
     }
 
     /// Stops accepting, lets running requests and background work end, and closes the database. Stop what delivers events

@@ -35,4 +35,4 @@ pub use db::{OpenError, StoreError};
 pub use entropy::NoEntropy;
 pub use rollup::Retention;
 pub use secrets::{MasterKey, MasterKeyError, UnsealError};
-pub use usage::UsageSink;
+pub use usage::{UsageFeeds, UsageSink, UsageSubscription};

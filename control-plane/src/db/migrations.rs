@@ -9,6 +9,7 @@ const SQLITE: &[(i64, &str, &str)] = &[
     (2, "usage_events", include_str!("../../../migrations/sqlite/0002_usage_events.sql")),
     (3, "usage_rollups", include_str!("../../../migrations/sqlite/0003_usage_rollups.sql")),
     (4, "governance", include_str!("../../../migrations/sqlite/0004_governance.sql")),
+    (5, "usage_governance", include_str!("../../../migrations/sqlite/0005_usage_governance.sql")),
 ];
 
 /// Brings a SQLite database up to date, each migration in its own transaction.

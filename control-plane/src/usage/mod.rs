@@ -1,8 +1,10 @@
 //! The ledger: events in, exactly once; events out, by list and live.
 
 mod batch_items;
+pub(crate) mod counters;
 mod decode;
 mod dims;
+mod feed;
 mod ingest;
 mod list;
 mod live;
@@ -14,6 +16,7 @@ pub(crate) mod totals;
 
 #[cfg(test)]
 pub(crate) use decode::decode;
+pub use feed::{UsageFeeds, UsageSubscription};
 pub(crate) use ingest::Ingest;
 pub(crate) use live::LiveEvents;
 pub(crate) use routes::routes;
