@@ -9,6 +9,7 @@ use http::header::{ALLOW, CONTENT_TYPE, HeaderValue};
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::Full;
 use hyper::body::Incoming;
+use tokio::task::JoinHandle;
 use tokio::time::Duration;
 
 use crate::metrics;
@@ -97,6 +98,51 @@ pub(crate) async fn start(address: SocketAddr, readiness: Arc<Readiness>) -> Res
         ..ServerConfig::new(address)
     };
     Server::start(&config, Arc::new(Admin { readiness })).await
+}
+
+/// Health and metrics of a process that has no proxy. See [`crate::Proxy`] for one that has.
+#[derive(Debug)]
+pub struct AdminServer {
+    server: Server,
+    local_addr: SocketAddr,
+    readiness: Arc<Readiness>,
+    upkeep: JoinHandle<()>,
+}
+
+impl AdminServer {
+    /// Serves them; `/health/ready` says no until [`Self::ready`].
+    ///
+    /// # Errors
+    ///
+    /// When the address cannot be listened on.
+    pub async fn start(address: SocketAddr) -> Result<Self, ServerError> {
+        let readiness = Readiness::starting();
+        let server = start(address, Arc::clone(&readiness)).await?;
+        let local_addr = server.local_addrs().first().copied().ok_or(ServerError::NoAddress)?;
+        let upkeep = tokio::spawn(metrics::upkeep(metrics::UPKEEP_INTERVAL));
+        Ok(Self { server, local_addr, readiness, upkeep })
+    }
+
+    /// Where it listens.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.local_addr
+    }
+
+    /// The process has finished starting.
+    pub fn ready(&self) {
+        self.readiness.clear(NotReady::Starting);
+    }
+
+    /// The process finishes what it has and takes nothing new.
+    pub fn draining(&self) {
+        self.readiness.raise(NotReady::Draining);
+    }
+
+    /// Stops serving.
+    pub async fn stop(self) {
+        self.server.drain(DRAIN_LIMIT).await;
+        self.upkeep.abort();
+    }
 }
 
 struct Admin {

@@ -33,6 +33,7 @@ mod batches;
 mod body;
 mod clock;
 mod config;
+mod control_plane;
 mod error;
 mod event_ids;
 mod exchange;
@@ -58,10 +59,14 @@ use mindweave_metering::PriceBook;
 use mindweave_policy::SnapshotStore;
 use tokio::task::JoinHandle;
 
+pub use admin::AdminServer;
 pub use config::{
     BatchResults, BodyLimits, CLAUDE_API, DEFAULT_ADMIN_LISTEN, DEFAULT_DRAIN_LIMIT, DEFAULT_LISTEN,
     JournalFull, MAX_BATCHES_BODY_BYTES, MAX_FILES_BODY_BYTES, MAX_MESSAGES_BODY_BYTES, ProxyConfig,
     Unregistered,
+};
+pub use control_plane::{
+    ControlPlaneConfigError, ControlPlaneSink, Known, RemoteConfig, RemoteControlPlane, restore_counters,
 };
 pub use metrics::install_process_metrics;
 pub use server::{
@@ -98,9 +103,6 @@ pub struct ProxyDeps {
 
 /// How often it is looked at whether the proxy should get traffic. Load balancers ask about as often.
 const READINESS_INTERVAL: Duration = Duration::from_secs(1);
-/// How often histogram samples are folded into their buckets, which bounds what they take between two scrapes: 16 bytes a
-/// sample, 3 samples a request.
-const METRICS_UPKEEP_INTERVAL: Duration = Duration::from_secs(5);
 
 /// A running proxy.
 #[derive(Debug)]
@@ -175,7 +177,7 @@ impl Proxy {
         let admin_addr = admin.local_addrs().first().copied().ok_or_else(no_address)?;
         let watch = watch_readiness(Arc::clone(&readiness), journal.clone(), snapshots, config.journal_full);
         let readiness_watch = tokio::spawn(watch);
-        let metrics_upkeep = tokio::spawn(metrics::upkeep(METRICS_UPKEEP_INTERVAL));
+        let metrics_upkeep = tokio::spawn(metrics::upkeep(metrics::UPKEEP_INTERVAL));
         let drain_limit = config.drain_limit;
         Ok(Self {
             server,

@@ -4,6 +4,7 @@
 //! request. Handles are looked up once. They live in one recorder of our own, so that a program that embeds the proxy may keep
 //! its own; [`install_process_metrics`] makes it the process-wide one.
 
+mod control_plane;
 mod requests;
 mod server;
 mod upstream;
@@ -16,6 +17,7 @@ use metrics::{Counter, Gauge, Histogram, Key, Label, Level, Metadata, Recorder, 
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
 
 use crate::error::ProxyError;
+use control_plane::ControlPlaneMetrics;
 use requests::{
     LATENCY_BUCKETS, OVERHEAD_BUCKETS, OVERHEAD_SECONDS, REQUEST_SECONDS, RequestMetrics,
     TIME_TO_FIRST_CONTENT_SECONDS,
@@ -28,6 +30,10 @@ use usage::UsageMetrics;
 const INTERNAL_BUCKETS: [f64; 14] =
     [0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0];
 
+/// How often histogram samples are folded into their buckets, which bounds what they take between two scrapes: 16 bytes a
+/// sample, 3 samples a request.
+pub(crate) const UPKEEP_INTERVAL: Duration = Duration::from_secs(5);
+
 static METRICS: LazyLock<Metrics> = LazyLock::new(Metrics::new);
 
 #[derive(Debug)]
@@ -36,6 +42,7 @@ struct Metrics {
     rendering: PrometheusHandle,
     server: ServerMetrics,
     upstream: UpstreamMetrics,
+    control_plane: ControlPlaneMetrics,
     exchanges: ExchangeMetrics,
     own_answers: OwnAnswers,
     requests: RequestMetrics,
@@ -96,6 +103,11 @@ pub(crate) fn server() -> &'static ServerMetrics {
 /// The upstream client's metrics.
 pub(crate) fn upstream() -> &'static UpstreamMetrics {
     &METRICS.upstream
+}
+
+/// The metrics of the way to the control plane.
+pub(crate) fn control_plane() -> &'static ControlPlaneMetrics {
+    &METRICS.control_plane
 }
 
 /// The proxy answered a request itself.
@@ -162,6 +174,7 @@ impl Metrics {
         Self {
             server: ServerMetrics::new(&registry),
             upstream: UpstreamMetrics::new(&registry),
+            control_plane: ControlPlaneMetrics::new(&registry),
             exchanges: ExchangeMetrics::new(&registry),
             own_answers: OwnAnswers::new(&registry),
             requests: RequestMetrics::new(&registry),

@@ -16,6 +16,7 @@ mod http2;
 mod relay;
 mod silence;
 mod stream;
+mod target;
 mod tls;
 mod upload;
 
@@ -39,6 +40,7 @@ pub use self::config::{
 use self::connector::Connector;
 pub(crate) use self::error::{BoxError, UpstreamError};
 use self::stream::Stream;
+pub(crate) use self::target::Target;
 use crate::metrics;
 
 /// What a request can carry. `Unpin`, because hyper's HTTP/2 client moves it.

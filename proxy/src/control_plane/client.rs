@@ -1,0 +1,198 @@
+//! HTTP/1.1 to the control plane: one connection for the watch, one for events, both with the proxy token.
+//!
+//! Connections are made as those to the API are (name look-up, TLS, time limits) but live apart from them: the API's
+//! circuit breaker, pool and metrics are about the API.
+
+use std::path::PathBuf;
+
+use bytes::Bytes;
+use http::header::{AUTHORIZATION, CONTENT_TYPE, HOST, HeaderValue, InvalidHeaderValue};
+use http::{Method, Request, Response, StatusCode, Uri};
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::Incoming;
+use hyper::client::conn::http1::{self, SendRequest};
+use hyper_util::rt::TokioIo;
+use mindweave_policy::{Secret, WireError, WrongBase};
+use tokio::task::JoinSet;
+use tokio::time::{Duration, timeout};
+
+use crate::upstream::{Target, UpstreamConfig, UpstreamConfigError, UpstreamError};
+
+/// From the last byte of a request to the head of its answer, the time of a ledger's transaction included.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
+/// Answers to calls are a few fields.
+const MAX_ANSWER_BYTES: usize = 64 * 1024;
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+
+/// Why a call of the control plane failed. Displays without any content of the exchange.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum CallError {
+    /// No connection.
+    #[error("no connection to the control plane")]
+    Connect(#[source] UpstreamError),
+    /// The connection broke.
+    #[error("the connection to the control plane broke")]
+    Http(#[source] hyper::Error),
+    /// Silence.
+    #[error("the control plane is silent")]
+    TimedOut,
+    /// The token is not accepted.
+    #[error("the control plane does not accept this proxy token")]
+    Unauthorized,
+    /// Another status than success.
+    #[error("the control plane answers with status {0}")]
+    Status(StatusCode),
+    /// A line beyond every bound.
+    #[error("the control plane sends a line that does not end")]
+    LineTooLong,
+    /// An answer is not what the protocol says.
+    #[error("the control plane sends what this proxy does not understand: {0}")]
+    Malformed(&'static str),
+    /// A line of the watch is not what the protocol says.
+    #[error("the control plane sends a line that this proxy does not understand")]
+    Line(#[source] WireError),
+    /// A change of another snapshot than the one that is known here.
+    #[error("the control plane sends a change that does not fit")]
+    Change(#[source] WrongBase),
+    /// A snapshot could not be made: its compiler broke down.
+    #[error("the snapshot cannot be put in force")]
+    Compile,
+    /// Another process delivers events of this journal.
+    #[error("another process has taken over this proxy's journal: is its data folder in use twice?")]
+    Fenced,
+    /// The stream ended, as at every stop of the control plane.
+    #[error("the control plane ended the watch")]
+    Ended,
+    /// The request cannot be expressed.
+    #[error("the request cannot be made")]
+    Request,
+}
+
+impl CallError {
+    /// What an answer with this status means.
+    pub(crate) fn refusal(status: StatusCode) -> Self {
+        match status {
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Self::Unauthorized,
+            other => Self::Status(other),
+        }
+    }
+}
+
+/// Why the control plane's address or token cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ControlPlaneConfigError {
+    /// Its URL or its certificate authorities.
+    #[error("the control plane cannot be called")]
+    Target(#[source] UpstreamConfigError),
+    /// A token that no header can carry.
+    #[error("the proxy token has characters that cannot be sent")]
+    Token(#[source] InvalidHeaderValue),
+}
+
+/// Where the control plane is and how a proxy proves that it may call it.
+pub(super) struct Client {
+    target: Target,
+    bearer: HeaderValue,
+}
+
+impl Client {
+    pub(super) fn new(
+        url: &str,
+        token: &Secret,
+        extra_ca_file: Option<PathBuf>,
+    ) -> Result<Self, ControlPlaneConfigError> {
+        let config = UpstreamConfig { extra_ca_file, ..UpstreamConfig::new(url) };
+        let target = Target::new(&config).map_err(ControlPlaneConfigError::Target)?;
+        let mut bearer = HeaderValue::try_from(format!("Bearer {}", token.expose_secret()))
+            .map_err(ControlPlaneConfigError::Token)?;
+        bearer.set_sensitive(true);
+        Ok(Self { target, bearer })
+    }
+
+    /// Connects.
+    pub(super) async fn connect(&self) -> Result<Connection, CallError> {
+        let stream = self.target.connect().await.map_err(CallError::Connect)?;
+        let (sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(CallError::Http)?;
+        let mut driver = JoinSet::new();
+        driver.spawn(async move {
+            if let Err(error) = connection.await {
+                tracing::debug!(%error, "connection to the control plane ended"); // told to the exchange as well
+            }
+        });
+        Ok(Connection { sender, _driver: driver })
+    }
+
+    /// Asks for a path; the answer's body is the caller's to read.
+    pub(super) async fn get(
+        &self,
+        connection: &mut Connection,
+        path_and_query: &str,
+    ) -> Result<Incoming, CallError> {
+        let request = self.request(Method::GET, path_and_query, JSON, Bytes::new())?;
+        let answer = connection.send(request).await?;
+        match answer.status() {
+            status if status.is_success() => Ok(answer.into_body()),
+            status => Err(CallError::refusal(status)),
+        }
+    }
+
+    /// Posts a body and reads the answer, whatever its status.
+    pub(super) async fn post(
+        &self,
+        connection: &mut Connection,
+        path: &str,
+        content_type: HeaderValue,
+        body: Vec<u8>,
+    ) -> Result<(StatusCode, Bytes), CallError> {
+        let request = self.request(Method::POST, path, content_type, Bytes::from(body))?;
+        let answer = connection.send(request).await?;
+        let status = answer.status();
+        let body = Limited::new(answer.into_body(), MAX_ANSWER_BYTES).collect();
+        let body = timeout(ANSWER_TIMEOUT, body).await.map_err(|_elapsed| CallError::TimedOut)?;
+        let body = body.map_err(|_| CallError::Malformed("an answer that breaks off or is too long"))?;
+        Ok((status, body.to_bytes()))
+    }
+
+    fn request(
+        &self,
+        method: Method,
+        target: &str,
+        content_type: HeaderValue,
+        body: Bytes,
+    ) -> Result<Request<Full<Bytes>>, CallError> {
+        let uri: Uri = target.parse().map_err(|_| CallError::Request)?;
+        let uri = self.target.origin_form(&uri).ok_or(CallError::Request)?;
+        Request::builder()
+            .method(method)
+            .uri(uri)
+            .header(HOST, self.target.host_header())
+            .header(AUTHORIZATION, &self.bearer)
+            .header(CONTENT_TYPE, content_type)
+            .body(Full::new(body))
+            .map_err(|_| CallError::Request)
+    }
+}
+
+/// An open connection. Dropping it closes it.
+pub(super) struct Connection {
+    sender: SendRequest<Full<Bytes>>,
+    /// Moves its bytes; ends with the connection.
+    _driver: JoinSet<()>,
+}
+
+impl Connection {
+    /// Whether another request may be sent on it.
+    pub(super) fn is_open(&self) -> bool {
+        !self.sender.is_closed()
+    }
+
+    /// Sends a request and waits for the answer's head.
+    async fn send(&mut self, request: Request<Full<Bytes>>) -> Result<Response<Incoming>, CallError> {
+        let exchange = async {
+            self.sender.ready().await?;
+            self.sender.send_request(request).await
+        };
+        let answer = timeout(ANSWER_TIMEOUT, exchange).await.map_err(|_elapsed| CallError::TimedOut)?;
+        answer.map_err(CallError::Http)
+    }
+}

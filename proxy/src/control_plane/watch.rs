@@ -1,0 +1,103 @@
+//! The watch: one long answer of the control plane, line by line, begun again whenever it breaks off.
+
+use std::convert::Infallible;
+use std::fmt::Write as _;
+
+use mindweave_policy::WatchLine;
+use tokio::sync::watch;
+use tokio::task::spawn_blocking;
+use tokio::time::{Duration, Instant, sleep};
+
+use super::backoff::Backoff;
+use super::client::{CallError, Client};
+use super::lines::Lines;
+use super::sync::{Position, Sync};
+use crate::error::chain;
+use crate::metrics;
+
+const WATCH_PATH: &str = "/internal/v1/watch";
+/// Silence after which the connection counts as dead: the control plane speaks every second.
+const LONGEST_SILENCE: Duration = Duration::from_secs(10);
+/// Longer lines are read off the runtime: a snapshot of many keys takes a second to parse.
+const SHORT_LINE_BYTES: usize = 64 * 1024;
+/// How often the log says that the control plane is still away.
+const REMINDER: Duration = Duration::from_secs(60);
+
+/// Who watches.
+#[derive(Clone, Debug)]
+pub(super) struct Watcher {
+    pub(super) proxy_id: String,
+    pub(super) journal_id: String,
+}
+
+/// Watches until `stop`.
+pub(super) async fn run(client: &Client, sync: &Sync, watcher: &Watcher, mut stop: watch::Receiver<bool>) {
+    let mut backoff = Backoff::new();
+    let mut reminded: Option<Instant> = None;
+    loop {
+        let mut heard = false;
+        let ended = tokio::select! {
+            ended = session(client, sync, watcher, &mut heard) => ended,
+            _ = stop.wait_for(|stop| *stop) => break,
+        };
+        metrics::control_plane().connected.set(0.0);
+        if heard {
+            backoff.reset();
+            reminded = None;
+        }
+        let Err(error) = ended;
+        metrics::control_plane().failed(&error);
+        if matches!(error, CallError::Line(_) | CallError::Change(_)) {
+            sync.ask_for_all().await;
+        }
+        if reminded.is_none_or(|last| last.elapsed() >= REMINDER) {
+            reminded = Some(Instant::now());
+            tracing::warn!(
+                error = chain(&error),
+                silent_for_s = sync.silence().map(|silence| silence.as_secs()),
+                "no word from the control plane; going on with its last one"
+            );
+        }
+        tokio::select! {
+            () = sleep(backoff.pause()) => {}
+            _ = stop.wait_for(|stop| *stop) => break,
+        }
+    }
+    metrics::control_plane().connected.set(0.0);
+}
+
+/// One connection, to its end.
+async fn session(
+    client: &Client,
+    sync: &Sync,
+    watcher: &Watcher,
+    heard: &mut bool,
+) -> Result<Infallible, CallError> {
+    let mut connection = client.connect().await?;
+    let position = sync.position().await;
+    let body = client.get(&mut connection, &path(watcher, position.as_ref())).await?;
+    let mut lines = Lines::of(body);
+    loop {
+        let line = lines.next(LONGEST_SILENCE).await?.ok_or(CallError::Ended)?;
+        let line = if line.len() <= SHORT_LINE_BYTES {
+            WatchLine::decode(&line)
+        } else {
+            spawn_blocking(move || WatchLine::decode(&line)).await.map_err(|_| CallError::Compile)?
+        };
+        sync.hear(line.map_err(CallError::Line)?).await?;
+        if !*heard {
+            *heard = true;
+            metrics::control_plane().connected.set(1.0);
+            tracing::info!("watching the control plane");
+        }
+    }
+}
+
+fn path(watcher: &Watcher, position: Option<&Position>) -> String {
+    let Watcher { proxy_id, journal_id } = watcher;
+    let mut path = format!("{WATCH_PATH}?proxy_id={proxy_id}&journal={journal_id}");
+    if let Some(Position { lineage, revision }) = position {
+        drop(write!(path, "&revision={revision}&lineage={lineage}")); // writing to a String cannot fail
+    }
+    path
+}

@@ -1,0 +1,68 @@
+//! The way to a control plane in another process.
+
+use metrics::{Counter, Gauge};
+
+use super::Registry;
+use crate::control_plane::CallError;
+
+/// What the watch reports.
+#[derive(Debug)]
+pub(crate) struct ControlPlaneMetrics {
+    /// 1 while the watch stands.
+    pub(crate) connected: Gauge,
+    /// Since the control plane last spoke, in seconds.
+    pub(crate) age: Gauge,
+    /// Of the snapshot in force.
+    pub(crate) revision: Gauge,
+    unreachable: Counter,
+    unauthorized: Counter,
+    refused: Counter,
+    broken_off: Counter,
+    malformed: Counter,
+}
+
+impl ControlPlaneMetrics {
+    pub(super) fn new(registry: &Registry<'_>) -> Self {
+        let failed = |reason| {
+            registry.labelled(
+                "mindweave_control_plane_watch_failures_total",
+                "times that the watch of the control plane could not begin or broke off, by reason",
+                &[("reason", reason)],
+            )
+        };
+        Self {
+            connected: registry.gauge(
+                "mindweave_control_plane_connected",
+                "1 while this proxy hears from its control plane",
+            ),
+            age: registry.gauge(
+                "mindweave_control_plane_snapshot_age_seconds",
+                "time since the control plane last confirmed what is in force",
+            ),
+            revision: registry
+                .gauge("mindweave_control_plane_snapshot_revision", "revision of the snapshot in force"),
+            unreachable: failed("unreachable"),
+            unauthorized: failed("unauthorized"),
+            refused: failed("refused"),
+            broken_off: failed("broken_off"),
+            malformed: failed("malformed"),
+        }
+    }
+
+    /// The watch ended with this.
+    pub(crate) fn failed(&self, error: &CallError) {
+        let counter = match error {
+            CallError::Connect(_) => &self.unreachable,
+            CallError::Unauthorized => &self.unauthorized,
+            CallError::Status(_) | CallError::Fenced => &self.refused,
+            CallError::Http(_) | CallError::TimedOut | CallError::Ended => &self.broken_off,
+            CallError::LineTooLong
+            | CallError::Malformed(_)
+            | CallError::Line(_)
+            | CallError::Change(_)
+            | CallError::Compile
+            | CallError::Request => &self.malformed,
+        };
+        counter.increment(1);
+    }
+}
