@@ -11,10 +11,12 @@
 //! [`retention`] drops minutes and hours only below the watermark of the level above, and writes down where it cut
 //! (`kept_from`): ingest adds nothing below the cut, queries of that level refuse to answer from there.
 
+mod cover;
 mod job;
 mod level;
 mod retention;
 
+pub(crate) use cover::cover;
 pub(crate) use job::rollup_run;
 pub(crate) use level::{Level, State, states_read};
 pub use retention::Retention;

@@ -3,10 +3,12 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
+use jiff::tz::TimeZone;
 use sqlx::AssertSqlSafe;
 
 use super::level::{Level, states_read};
 use crate::db::{Db, Doing, StoreError};
+use crate::usage::counters::counters_expire;
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 /// Rows deleted in one transaction, so that ingest and the API get their turn.
@@ -48,8 +50,18 @@ pub(crate) async fn retention_run(db: &Db, retention: &Retention, now: Timestamp
         cutoff(now, BATCH_ITEMS),
     )
     .await?;
-    drop_level(db, Level::Minute, cutoff(now, retention.minute)).await?;
-    drop_level(db, Level::Hour, cutoff(now, retention.hour)).await
+    counters_expire(db, now).await?;
+    drop_level(db, Level::Minute, cutoff(now, retention.minute).min(budgets_from(now))).await?;
+    drop_level(db, Level::Hour, cutoff(now, retention.hour).min(budgets_from(now))).await
+}
+
+/// The earliest moment at which a current window of a budget can have begun, in whatever zone: its counters must be countable
+/// from the sums, to the minute, whenever a budget is made or changed. A day is more than any zone is away from UTC.
+fn budgets_from(now: Timestamp) -> i64 {
+    let yesterday = now.as_microsecond().saturating_sub(Level::Day.micros());
+    let date = Timestamp::from_microsecond(yesterday).unwrap_or(now).to_zoned(TimeZone::UTC).date();
+    let month = date.first_of_month().to_zoned(TimeZone::UTC).map(|month| month.timestamp().as_microsecond());
+    month.unwrap_or(yesterday).saturating_sub(Level::Day.micros())
 }
 
 fn cutoff(now: Timestamp, kept: Duration) -> i64 {

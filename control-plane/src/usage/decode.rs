@@ -5,12 +5,14 @@
 //! A field that a later minor version adds is kept.
 
 use std::borrow::Cow;
+use std::fmt;
 use std::ops::Deref;
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use mindweave_metering::{Certainty, EventId, EventType, NanoUsd, Outcome, UsageEvent};
-use serde::Deserialize;
+use mindweave_metering::{Certainty, Effect, EventId, EventType, NanoUsd, Outcome, UsageEvent};
+use serde::de::{IgnoredAny, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
 /// Greatest figure that an event may carry: tokens, milliseconds, and nano-dollars times a thousand. Far beyond anything
@@ -68,10 +70,56 @@ pub(crate) struct Fields<'a> {
     pub(crate) web_search_requests: u64,
     pub(crate) cost_nano_usd: Option<NanoUsd>,
     pub(crate) certainty: Certainty,
+    pub(crate) decision: DecisionFields,
     #[serde(borrow)]
     sequence: Option<&'a RawValue>,
     #[serde(borrow)]
     batch: Option<&'a RawValue>,
+}
+
+/// What the decision log is found by: fields of [`mindweave_metering::DecisionRecord`] by the same names.
+#[derive(Clone, Copy, Debug, Deserialize)]
+pub(crate) struct DecisionFields {
+    effect: Effect,
+    #[serde(default)]
+    shadow: HasEntries,
+    #[serde(default)]
+    verdicts: HasEntries,
+}
+
+impl DecisionFields {
+    /// Whether the event belongs into the decision log: it was refused, or a policy said something about it.
+    pub(crate) fn is_flagged(self) -> bool {
+        self.effect == Effect::Deny || self.shadow.0 || self.verdicts.0
+    }
+}
+
+/// Whether a list has entries, which are passed over.
+#[derive(Clone, Copy, Debug, Default)]
+struct HasEntries(bool);
+
+impl<'de> Deserialize<'de> for HasEntries {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct List;
+
+        impl<'de> Visitor<'de> for List {
+            type Value = HasEntries;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a list")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<HasEntries, A::Error> {
+                let mut found = HasEntries(false);
+                while list.next_element::<IgnoredAny>()?.is_some() {
+                    found.0 = true;
+                }
+                Ok(found)
+            }
+        }
+
+        deserializer.deserialize_seq(List)
+    }
 }
 
 impl Fields<'_> {

@@ -4,10 +4,12 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 
 use mindweave_metering::EventType;
+use mindweave_policy::SubjectKind;
 use parking_lot::Mutex;
 use sqlx::SqliteConnection;
 
 use super::decode::Fields;
+use super::store::event_type_text;
 use crate::db::{Doing, StoreError};
 
 /// Most dimensions kept in memory; beyond it the memory is emptied and filled again as they are met.
@@ -35,12 +37,34 @@ impl<'a> Dim<'a> {
             user_id: Cow::Borrowed(event.user_id.as_deref().unwrap_or_default()),
             key_id: Cow::Borrowed(event.key_id.as_deref().unwrap_or_default()),
             model: Cow::Borrowed(event.model().unwrap_or_default()),
-            event_type: match event.event_type {
-                EventType::ApiCall => "api_call",
-                EventType::McpTool => "mcp_tool",
-                EventType::Session => "session",
-            },
+            event_type: event_type_text(event.event_type),
         }
+    }
+
+    /// The organisation.
+    pub(crate) fn org_id(&self) -> &str {
+        &self.org_id
+    }
+
+    /// The model, if there is one.
+    pub(crate) fn model(&self) -> Option<&str> {
+        present(&self.model)
+    }
+
+    /// The id of this kind, if there is one.
+    pub(crate) fn subject(&self, kind: SubjectKind) -> Option<&str> {
+        present(match kind {
+            SubjectKind::Org => &self.org_id,
+            SubjectKind::Team => &self.team_id,
+            SubjectKind::User => &self.user_id,
+            SubjectKind::Project => &self.project_id,
+            SubjectKind::Key => &self.key_id,
+        })
+    }
+
+    /// Whether its events are requests.
+    pub(crate) fn is_request(&self) -> bool {
+        self.event_type == event_type_text(EventType::ApiCall)
     }
 
     fn into_owned(self) -> Dim<'static> {
@@ -55,6 +79,10 @@ impl<'a> Dim<'a> {
             event_type: self.event_type,
         }
     }
+}
+
+fn present(text: &str) -> Option<&str> {
+    Some(text).filter(|text| !text.is_empty())
 }
 
 /// The numbers of dimensions that are in the database.

@@ -1,6 +1,7 @@
 //! Events into the ledger, exactly once.
 //!
-//! One transaction moves the source's offset, stores the events that are new, and adds those to their sums. Whatever is
+//! One transaction moves the source's offset, stores the events that are new, and adds those to their sums and to the counters
+//! of budgets. Whatever is
 //! delivered again - a batch whose acknowledgement was lost, a part of one, an event by another way - is known by its event
 //! id and changes nothing. A consumer that was replaced finds its epoch gone and writes nothing.
 //!
@@ -13,8 +14,10 @@ use std::sync::Arc;
 
 use mindweave_eventlog::Sequence;
 use sqlx::SqliteConnection;
+use tokio::sync::Notify;
 
 use super::batch_items;
+use super::counters::{Rules, RulesCache, Used, counters_move, rules_count};
 use super::decode::{self, Decoded, Undecodable};
 use super::dims::{Dim, DimCache, dim_ensure};
 use super::live::LiveEvents;
@@ -70,12 +73,19 @@ pub(crate) struct Ingest {
     db: Db,
     live: LiveEvents,
     dims: Arc<DimCache>,
+    rules: Arc<RulesCache>,
+    counters_moved: Arc<Notify>,
 }
 
 impl Ingest {
     /// Books into this database and announces what was booked.
     pub(crate) fn new(db: Db, live: LiveEvents) -> Self {
-        Self { db, live, dims: Arc::new(DimCache::default()) }
+        Self { db, live, dims: Arc::default(), rules: Arc::default(), counters_moved: Arc::default() }
+    }
+
+    /// Wakes one waiter after every commit that moved budget counters.
+    pub(crate) fn counters_moved(&self) -> Arc<Notify> {
+        Arc::clone(&self.counters_moved)
     }
 
     /// Takes a source over. Returns the last of its sequences that is booked.
@@ -137,34 +147,54 @@ impl Ingest {
         let mut tx = self.db.begin_write().await?;
         // First, because it is what tells whether this consumer may still write. It is undone with all the rest.
         let moved = offsets::offset_move(&mut tx, &claim.source, claim.epoch, position, clock::now()).await?;
-        let last_landed = moved.ok_or_else(|| IngestError::Fenced(Arc::clone(&claim.source)))?;
+        let moved = moved.ok_or_else(|| IngestError::Fenced(Arc::clone(&claim.source)))?;
+        // Before anything is added to the sums, of which budgets that are new are counted.
+        let rules = self.rules(&mut tx, moved.snapshot_revision).await?;
         book_downloads(&mut tx, &mut events).await?;
-        insert_new(&mut tx, &mut events, last_landed).await?;
-        let numbered = self.add_to_sums(&mut tx, &events).await?;
+        insert_new(&mut tx, &mut events, moved.last_landed).await?;
+        let added = self.add_to_sums(&mut tx, &events, &rules).await?;
         tx.commit().await.doing("committing events")?;
         claim.through = Some(end);
-        self.dims.remember(numbered);
+        self.dims.remember(added.numbered);
+        self.rules.remember(moved.snapshot_revision, rules);
+        if added.counters_moved {
+            self.counters_moved.notify_one();
+        }
         metrics::events_ingested(events.len(), delivered.saturating_sub(events.len()));
         metrics::ingest_transaction(started.elapsed());
         self.live.announce(&events);
         Ok(events.len())
     }
 
-    /// Adds events to every level they belong to. Returns the dimensions that got a number.
+    /// The budgets of this revision, which was read in this transaction.
+    async fn rules(&self, tx: &mut SqliteConnection, revision: i64) -> Result<Arc<Rules>, StoreError> {
+        match self.rules.get(revision) {
+            Some(rules) => Ok(rules),
+            None => Ok(Arc::new(rules_count(tx, clock::now()).await?)),
+        }
+    }
+
+    /// Adds events to every level they belong to, and to the counters of budgets.
     async fn add_to_sums<'a>(
         &self,
         tx: &mut SqliteConnection,
         events: &'a [Decoded<'_>],
-    ) -> Result<HashMap<Dim<'a>, i64>, StoreError> {
-        let mut by_minute: HashMap<(i64, Dim<'a>), Totals> = HashMap::new();
+        rules: &Rules,
+    ) -> Result<Added<'a>, StoreError> {
+        let mut by_minute: HashMap<(i64, Dim<'a>), (Totals, Used)> = HashMap::new();
         for Decoded { fields, .. } in events {
             let minute = Level::Minute.floor(fields.timestamp.as_microsecond());
-            by_minute.entry((minute, Dim::of(fields))).or_default().add(&Totals::of(fields));
+            let (totals, used) = by_minute.entry((minute, Dim::of(fields))).or_default();
+            totals.add(&Totals::of(fields));
+            used.add(fields);
         }
+        let used = by_minute.iter().map(|((minute, dim), (_, used))| (*minute, dim, used));
+        let moves = rules.moves(used, clock::now());
+        counters_move(tx, &moves).await?;
         let state = states_read(tx).await?;
         let mut numbered = HashMap::new();
         let mut minutes = Vec::with_capacity(by_minute.len());
-        for ((bucket, dim), totals) in by_minute {
+        for ((bucket, dim), (totals, _)) in by_minute {
             let known = self.dims.get(&dim).or_else(|| numbered.get(&dim).copied());
             let dim_id = match known {
                 Some(dim_id) => dim_id,
@@ -179,8 +209,15 @@ impl Ingest {
         for level in [Level::Minute, Level::Hour, Level::Day] {
             store::sums_add(tx, level, &sums_of(level, &state, &minutes)).await?;
         }
-        Ok(numbered)
+        Ok(Added { numbered, counters_moved: !moves.is_empty() })
     }
+}
+
+/// What a transaction must tell once it is committed.
+struct Added<'a> {
+    /// The dimensions that got a number.
+    numbered: HashMap<Dim<'a>, i64>,
+    counters_moved: bool,
 }
 
 /// The sums that belong into rows of a level, given those by minute.

@@ -32,19 +32,28 @@ pub(crate) async fn offset_claim(
     .doing("claiming a source")
 }
 
-/// Moves an offset to the last sequence of a batch that is about to be booked in this transaction. Returns the last event
-/// that landed before, of any source, or 0 if there is none; `None`, and changes nothing, when somebody else has claimed
-/// the source meanwhile.
+/// What is known of the ledger at the moment an offset was moved: read in the same statement, because each costs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, sqlx::FromRow)]
+pub(crate) struct Moved {
+    /// The last event that landed before, of any source, or 0 if there is none.
+    pub(crate) last_landed: i64,
+    /// The revision of what admins put in force; 0 in an empty database.
+    pub(crate) snapshot_revision: i64,
+}
+
+/// Moves an offset to the last sequence of a batch that is about to be booked in this transaction. `None`, and changes
+/// nothing, when somebody else has claimed the source meanwhile.
 pub(crate) async fn offset_move(
     tx: &mut SqliteConnection,
     source: &str,
     epoch: i64,
     to: i64,
     now: Timestamp,
-) -> Result<Option<i64>, StoreError> {
-    sqlx::query_scalar(
+) -> Result<Option<Moved>, StoreError> {
+    sqlx::query_as(
         "UPDATE consumer_offsets SET position = ?, updated_at = ? WHERE source = ? AND epoch = ?
-         RETURNING coalesce((SELECT max(landed) FROM usage_events), 0)",
+         RETURNING coalesce((SELECT max(landed) FROM usage_events), 0) AS last_landed,
+             coalesce((SELECT snapshot_revision FROM installation), 0) AS snapshot_revision",
     )
     .bind(to)
     .bind(now.as_microsecond())

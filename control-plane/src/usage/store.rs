@@ -8,7 +8,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use mindweave_metering::{EventId, Outcome, UsageEvent};
+use mindweave_metering::{EventId, EventType, Outcome, UsageEvent};
 use sqlx::query::Query;
 use sqlx::sqlite::SqliteArguments;
 use sqlx::{AssertSqlSafe, Sqlite, SqliteConnection};
@@ -18,17 +18,17 @@ use super::totals::{self, Totals};
 use crate::db::{Doing, StoreError};
 use crate::rollup::Level;
 
-/// Rows that one statement has room for. The greatest keeps a statement of 16 columns below SQLite's limit of 32 766
+/// Rows that one statement has room for. The greatest keeps a statement of 18 columns below SQLite's limit of 32 766
 /// parameters; the twofold steps keep the empty rows, a tenth of a microsecond each, below the number of full ones.
 const ROWS_PER_STATEMENT: [usize; 8] = [1, 8, 16, 32, 64, 128, 256, 512];
 /// The greatest of them.
-const MAX_ROWS_PER_STATEMENT: usize = 512;
+pub(super) const MAX_ROWS_PER_STATEMENT: usize = 512;
 
 type Statement = Query<'static, Sqlite, SqliteArguments>;
 
 /// `before (VALUES ...) after`, with room for at least so many rows of so many columns. The rows are the table
 /// `(VALUES ...)` of SQLite, whose columns are named `column1` and so on.
-fn rows_sql(before: &str, rows: usize, columns: usize, after: &str) -> String {
+pub(super) fn rows_sql(before: &str, rows: usize, columns: usize, after: &str) -> String {
     let room = ROWS_PER_STATEMENT.into_iter().find(|room| *room >= rows).unwrap_or(MAX_ROWS_PER_STATEMENT);
     let marks = ["?"].repeat(columns).join(",");
     let values = format!(",({marks})").repeat(room);
@@ -62,8 +62,9 @@ pub(crate) async fn events_insert(
     let mut inserted = 0_u64;
     for run in events.chunks(MAX_ROWS_PER_STATEMENT) {
         let before = "INSERT INTO usage_events
-             (event_id, ended_at, project_id, key_id, user_id, model, outcome, request_id, event) SELECT * FROM";
-        let sql = rows_sql(before, run.len(), 9, "ON CONFLICT (event_id) DO NOTHING");
+             (event_id, ended_at, project_id, key_id, user_id, model, outcome, request_id, event, event_type, flagged)
+             SELECT * FROM";
+        let sql = rows_sql(before, run.len(), 11, "ON CONFLICT (event_id) DO NOTHING");
         let query = run.iter().fold(sqlx::query(AssertSqlSafe(sql)), bind_event);
         let done = query.execute(&mut *tx).await.doing("storing events")?;
         inserted = inserted.saturating_add(done.rows_affected());
@@ -82,6 +83,8 @@ fn bind_event(row: Statement, decoded: &Decoded<'_>) -> Statement {
         .bind(outcome_text(event.outcome))
         .bind(event.request_id.as_deref().map(str::to_owned))
         .bind(Arc::clone(&decoded.json))
+        .bind(event_type_text(event.event_type))
+        .bind(event.decision.is_flagged())
 }
 
 /// The ids of the events that arrived after this one.
@@ -107,6 +110,15 @@ pub(crate) fn outcome_text(outcome: Outcome) -> &'static str {
         Outcome::Deadline => "deadline",
         Outcome::Denied => "denied",
         Outcome::Interrupted => "interrupted",
+    }
+}
+
+/// A type as it stands in the column and in the API.
+pub(crate) fn event_type_text(event_type: EventType) -> &'static str {
+    match event_type {
+        EventType::ApiCall => "api_call",
+        EventType::McpTool => "mcp_tool",
+        EventType::Session => "session",
     }
 }
 

@@ -9,8 +9,12 @@ use crate::rollup::Level;
 /// Sums over events. Also the columns of the rollup tables, in this order.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromRow)]
 pub(crate) struct Totals {
-    /// HTTP exchanges: events of the type `api_call`.
+    /// HTTP exchanges: events of the type `api_call`, refused ones included.
     pub(crate) requests: i64,
+    /// Of these, those that were refused: by policy, a limit, a budget, or because they could not be taken.
+    pub(crate) denied: i64,
+    /// Calls of MCP tools: events of the type `mcp_tool`.
+    pub(crate) mcp_tool_calls: i64,
     /// Exchanges that failed: outcome `upstream_error`, or a status of 400 and above.
     pub(crate) errors: i64,
     pub(crate) input_tokens: i64,
@@ -33,8 +37,10 @@ pub(crate) struct Totals {
 
 impl Totals {
     /// The columns, in the order of [`Self::values`].
-    pub(crate) const COLUMNS: [&str; 14] = [
+    pub(crate) const COLUMNS: [&str; 16] = [
         "requests",
+        "denied",
+        "mcp_tool_calls",
         "errors",
         "input_tokens",
         "output_tokens",
@@ -53,11 +59,23 @@ impl Totals {
     /// The figures of one event.
     pub(crate) fn of(event: &Fields<'_>) -> Self {
         let is_request = event.event_type == EventType::ApiCall;
+        let denied = is_request && event.outcome == Outcome::Denied;
         let failed = event.outcome == Outcome::UpstreamError || event.status >= 400;
-        let latency_ms = count(event.latency_ms);
-        Self {
+        // A tool call's time is a part of its request's, or passes after it at the client.
+        let latency_ms = if is_request { count(event.latency_ms) } else { 0 };
+        let figures = Self {
             requests: i64::from(is_request),
+            denied: i64::from(denied),
+            mcp_tool_calls: i64::from(event.event_type == EventType::McpTool),
             errors: i64::from(is_request && failed),
+            latency_ms_sum: latency_ms,
+            latency_ms_max: latency_ms,
+            ..Self::default()
+        };
+        if denied {
+            return figures; // nothing was sent to the API: it used nothing, as budgets count it
+        }
+        Self {
             input_tokens: count(event.input_tokens),
             output_tokens: count(event.output_tokens),
             cache_read_tokens: count(event.cache_read_tokens),
@@ -66,10 +84,10 @@ impl Totals {
             thinking_tokens: count(event.thinking_tokens),
             web_search_requests: count(event.web_search_requests),
             cost_nano_usd: event.cost_nano_usd.map_or(0, |cost| cost.0),
-            unknown_cost_events: i64::from(event.cost_nano_usd.is_none()),
+            // A tool call costs nothing of its own; what it adds is in the tokens of the requests around it.
+            unknown_cost_events: i64::from(is_request && event.cost_nano_usd.is_none()),
             estimated_events: i64::from(event.certainty == Certainty::Estimated),
-            latency_ms_sum: latency_ms,
-            latency_ms_max: latency_ms,
+            ..figures
         }
     }
 
@@ -77,6 +95,8 @@ impl Totals {
     pub(crate) fn add(&mut self, other: &Self) {
         let sum = |a: &mut i64, b: i64| *a = a.saturating_add(b);
         sum(&mut self.requests, other.requests);
+        sum(&mut self.denied, other.denied);
+        sum(&mut self.mcp_tool_calls, other.mcp_tool_calls);
         sum(&mut self.errors, other.errors);
         sum(&mut self.input_tokens, other.input_tokens);
         sum(&mut self.output_tokens, other.output_tokens);
@@ -93,9 +113,11 @@ impl Totals {
     }
 
     /// The figures in the order of [`Self::COLUMNS`].
-    pub(crate) fn values(&self) -> [i64; 14] {
+    pub(crate) fn values(&self) -> [i64; 16] {
         [
             self.requests,
+            self.denied,
+            self.mcp_tool_calls,
             self.errors,
             self.input_tokens,
             self.output_tokens,

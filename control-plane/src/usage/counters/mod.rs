@@ -1,5 +1,68 @@
 //! What was used of each budget, moved in the transaction that books the events.
+//!
+//! A counter belongs to a budget, to whom the budget counts, and to a window: the one that holds the end of the event. It grows
+//! by [`mindweave_policy::Charge`], which is what a proxy charges too.
+//!
+//! The counters of a budget are first counted from the sums, when it is made and whenever its definition changes: what it
+//! counts, of whom, and where its windows begin. From then on ingest moves them. Both happen under the one write lock, so
+//! that every event is in exactly one of the two. Ingest looks at the definitions itself as soon as the snapshot's revision
+//! has risen, and counts what nobody counted: a change that forgets to do so costs time, not truth.
 
+mod lookup;
+mod rules;
 mod seed;
+mod store;
 
-pub(crate) use seed::{CounterRow, counter_delete, counter_seed, counters_reseed, counters_view};
+use mindweave_policy::{Charge, Charged, QuotaUnit};
+
+pub(crate) use lookup::{CounterRow, counter_list, counter_used};
+pub(crate) use rules::{Rules, RulesCache, rules_count, rules_read};
+pub(crate) use seed::{counter_delete, counter_seed, counters_reseed};
+pub(crate) use store::{
+    CounterMove, StoredCounter, counters_current, counters_expire, counters_move, counters_moved_after,
+    last_move,
+};
+
+use super::decode::Fields;
+
+/// How many windows of a budget are kept and still counted behind the current one: a late event finds its counter within a
+/// quarter of an hour, half a day, a week or two, or a year, by the length of the window.
+const WINDOWS_KEPT: i64 = 12;
+
+/// What events used, in every unit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Used {
+    requests: i64,
+    tokens: i64,
+    cost: i64,
+}
+
+impl Used {
+    /// Adds an event.
+    pub(crate) fn add(&mut self, event: &Fields<'_>) {
+        let charge = Charge::of(Charged {
+            event_type: event.event_type,
+            outcome: event.outcome,
+            input_tokens: event.input_tokens,
+            output_tokens: event.output_tokens,
+            cache_read_tokens: event.cache_read_tokens,
+            cache_write_5m_tokens: event.cache_write_5m_tokens,
+            cache_write_1h_tokens: event.cache_write_1h_tokens,
+            cost: event.cost_nano_usd,
+        });
+        self.requests = self.requests.saturating_add(charge.amount(QuotaUnit::Requests));
+        self.tokens = self.tokens.saturating_add(charge.amount(QuotaUnit::Tokens));
+        self.cost = self.cost.saturating_add(charge.amount(QuotaUnit::Cost));
+    }
+
+    fn amount(&self, unit: QuotaUnit) -> i64 {
+        match unit {
+            QuotaUnit::Requests => self.requests,
+            QuotaUnit::Tokens => self.tokens,
+            QuotaUnit::Cost => self.cost,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

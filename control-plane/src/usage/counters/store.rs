@@ -1,0 +1,215 @@
+//! All SQL of counters.
+
+use std::collections::HashMap;
+
+use jiff::Timestamp;
+use mindweave_metering::QuotaId;
+use sqlx::{AssertSqlSafe, FromRow, SqliteConnection};
+
+use super::rules::{Rule, rules_read};
+use crate::db::{Db, Doing, StoreError};
+use crate::usage::store::{MAX_ROWS_PER_STATEMENT, rows_sql};
+
+/// Counters deleted in one transaction, so that ingest and the API get their turn.
+const ROWS_PER_TRANSACTION: i64 = 1_000;
+
+/// What is added to a counter.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct CounterMove {
+    pub(crate) quota_id: QuotaId,
+    /// Microseconds, as everywhere here.
+    pub(crate) window_start: i64,
+    pub(crate) subject: String,
+    pub(crate) amount: i64,
+}
+
+impl CounterMove {
+    pub(super) fn key(&self) -> (&str, i64, &str) {
+        (self.quota_id.as_str(), self.window_start, &self.subject)
+    }
+}
+
+/// A counter as it is stored.
+#[derive(Clone, Debug, PartialEq, Eq, FromRow)]
+pub(crate) struct StoredCounter {
+    pub(crate) quota_id: String,
+    pub(crate) window_start: i64,
+    pub(crate) subject: String,
+    pub(crate) used: i64,
+    pub(crate) moved: i64,
+}
+
+/// How the counters of a budget were counted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Counting {
+    pub(super) definition: String,
+    pub(super) first_window: i64,
+}
+
+/// Adds to counters.
+pub(crate) async fn counters_move(
+    tx: &mut SqliteConnection,
+    moves: &[CounterMove],
+) -> Result<(), StoreError> {
+    if moves.is_empty() {
+        return Ok(());
+    }
+    let moved = next_move(tx).await?;
+    for run in moves.chunks(MAX_ROWS_PER_STATEMENT) {
+        let before =
+            "INSERT INTO budget_counters (quota_id, window_start, subject, used, moved) SELECT * FROM";
+        let after = "ON CONFLICT (quota_id, window_start, subject) DO UPDATE
+             SET used = budget_counters.used + excluded.used, moved = excluded.moved";
+        let sql = rows_sql(before, run.len(), 5, after);
+        let query = run.iter().fold(sqlx::query(AssertSqlSafe(sql)), |query, row| {
+            query
+                .bind(row.quota_id.as_str().to_owned())
+                .bind(row.window_start)
+                .bind(row.subject.clone())
+                .bind(row.amount)
+                .bind(moved)
+        });
+        query.execute(&mut *tx).await.doing("moving budget counters")?;
+    }
+    Ok(())
+}
+
+async fn next_move(tx: &mut SqliteConnection) -> Result<i64, StoreError> {
+    sqlx::query_scalar("UPDATE budget_moves SET moved = moved + 1 RETURNING moved")
+        .fetch_one(tx)
+        .await
+        .doing("numbering a move of counters")
+}
+
+/// The number of the last move.
+pub(crate) async fn last_move(tx: &mut SqliteConnection) -> Result<i64, StoreError> {
+    sqlx::query_scalar("SELECT moved FROM budget_moves").fetch_one(tx).await.doing("reading the last move")
+}
+
+/// The counters that moved after this move, in the order of their moves.
+pub(crate) async fn counters_moved_after(
+    tx: &mut SqliteConnection,
+    moved: i64,
+) -> Result<Vec<StoredCounter>, StoreError> {
+    sqlx::query_as(
+        "SELECT quota_id, window_start, subject, used, moved FROM budget_counters WHERE moved > ? ORDER BY moved",
+    )
+    .bind(moved)
+    .fetch_all(tx)
+    .await
+    .doing("reading the counters that moved")
+}
+
+/// The counters of a budget in the window of this moment and in later ones, which a proxy whose clock is ahead is in already.
+pub(crate) async fn counters_current(
+    tx: &mut SqliteConnection,
+    rule: &Rule,
+    now: Timestamp,
+) -> Result<Vec<StoredCounter>, StoreError> {
+    let (start, _) = rule.window(now.as_microsecond());
+    sqlx::query_as(
+        "SELECT quota_id, window_start, subject, used, moved FROM budget_counters
+         WHERE quota_id = ? AND window_start >= ?",
+    )
+    .bind(rule.quota.id.as_str())
+    .bind(start)
+    .fetch_all(tx)
+    .await
+    .doing("reading the counters of a budget")
+}
+
+/// Takes the place of every counter of a budget: those of the window that begins at `first_window` become zero, as whoever saw
+/// them must learn, the others go. Then `counting` is how they are counted.
+pub(super) async fn counters_reset(
+    tx: &mut SqliteConnection,
+    quota_id: &str,
+    counting: &Counting,
+) -> Result<(), StoreError> {
+    sqlx::query("DELETE FROM budget_counters WHERE quota_id = ? AND window_start <> ?")
+        .bind(quota_id)
+        .bind(counting.first_window)
+        .execute(&mut *tx)
+        .await
+        .doing("deleting counters")?;
+    let moved = next_move(tx).await?;
+    sqlx::query("UPDATE budget_counters SET used = 0, moved = ? WHERE quota_id = ?")
+        .bind(moved)
+        .bind(quota_id)
+        .execute(&mut *tx)
+        .await
+        .doing("resetting counters")?;
+    sqlx::query(
+        "INSERT INTO budget_countings (quota_id, definition, first_window) VALUES (?, ?, ?)
+         ON CONFLICT (quota_id) DO UPDATE SET definition = excluded.definition, first_window = excluded.first_window",
+    )
+    .bind(quota_id)
+    .bind(&counting.definition)
+    .bind(counting.first_window)
+    .execute(tx)
+    .await
+    .doing("noting how a budget is counted")
+    .map(drop)
+}
+
+/// Forgets a budget.
+pub(super) async fn counters_forget(tx: &mut SqliteConnection, quota_id: &str) -> Result<(), StoreError> {
+    for sql in
+        ["DELETE FROM budget_counters WHERE quota_id = ?", "DELETE FROM budget_countings WHERE quota_id = ?"]
+    {
+        sqlx::query(sql).bind(quota_id).execute(&mut *tx).await.doing("forgetting a budget's counters")?;
+    }
+    Ok(())
+}
+
+/// How each budget's counters were counted, by the budget's id.
+pub(super) async fn countings_read(
+    tx: &mut SqliteConnection,
+) -> Result<HashMap<String, Counting>, StoreError> {
+    let rows: Vec<(String, String, i64)> =
+        sqlx::query_as("SELECT quota_id, definition, first_window FROM budget_countings")
+            .fetch_all(tx)
+            .await
+            .doing("reading how budgets are counted")?;
+    let counting = |(id, definition, first_window)| (id, Counting { definition, first_window });
+    Ok(rows.into_iter().map(counting).collect())
+}
+
+/// How a budget's counters were counted.
+pub(super) async fn counting_read(
+    tx: &mut SqliteConnection,
+    quota_id: &str,
+) -> Result<Option<Counting>, StoreError> {
+    let row: Option<(String, i64)> =
+        sqlx::query_as("SELECT definition, first_window FROM budget_countings WHERE quota_id = ?")
+            .bind(quota_id)
+            .fetch_optional(tx)
+            .await
+            .doing("reading how a budget is counted")?;
+    Ok(row.map(|(definition, first_window)| Counting { definition, first_window }))
+}
+
+/// Deletes the counters of windows that are not counted any more.
+pub(crate) async fn counters_expire(db: &Db, now: Timestamp) -> Result<(), StoreError> {
+    let rules = rules_read(&mut *db.begin_read().await?).await?;
+    for rule in rules.iter() {
+        loop {
+            let mut tx = db.begin_write().await?;
+            let deleted = sqlx::query(
+                "DELETE FROM budget_counters WHERE (quota_id, window_start, subject) IN
+                     (SELECT quota_id, window_start, subject FROM budget_counters
+                      WHERE quota_id = ? AND window_start < ? LIMIT ?)",
+            )
+            .bind(rule.quota.id.as_str())
+            .bind(rule.kept_from(now))
+            .bind(ROWS_PER_TRANSACTION)
+            .execute(&mut *tx)
+            .await
+            .doing("deleting counters of old windows")?;
+            tx.commit().await.doing("committing a deletion")?;
+            if deleted.rows_affected() == 0 {
+                break;
+            }
+        }
+    }
+    Ok(())
+}
