@@ -1,6 +1,9 @@
 //! The request body on its way upstream: counted, held to the API's size limit, and scanned in passing.
 
+mod held;
+mod held_bytes;
 mod permission;
+mod watch;
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -12,55 +15,20 @@ use http::request::Parts;
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
-use mindweave_metering::{RequestReading, RequestScan};
-use parking_lot::Mutex;
+use mindweave_metering::RequestScan;
+use tokio::time::timeout;
 
+use self::held::HeldBody;
+pub(crate) use self::held_bytes::{HeldBytes, NoRoom, Share};
 use self::permission::Awaited;
 pub(crate) use self::permission::Permission;
+pub(crate) use self::watch::{RequestEnd, RequestWatch};
 
 /// For how long an answered request's remaining body is still read. Closing a connection with unread bytes makes the
 /// kernel reset it, and the client may then lose the answer that tells it why. nginx lingers as long.
 const LINGER_FOR: Duration = Duration::from_secs(5);
 /// How much of it is read: the Messages limit twice, which covers a client that is a little over it.
 const LINGER_BYTES: u64 = 64 * 1024 * 1024;
-
-/// How far a request body has come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum RequestEnd {
-    /// More is to come.
-    Open,
-    /// All of it was passed on.
-    Complete,
-    /// It was longer than this many bytes.
-    TooLarge { limit: u64 },
-    /// The client went away or broke the framing.
-    Broken,
-}
-
-/// What the exchange keeps of its request body while hyper owns the body itself.
-#[derive(Debug)]
-pub(crate) struct RequestWatch {
-    state: Mutex<WatchState>,
-}
-
-#[derive(Debug)]
-struct WatchState {
-    scan: Option<RequestScan>,
-    end: RequestEnd,
-}
-
-impl RequestWatch {
-    /// How far the body has come.
-    pub(crate) fn end(&self) -> RequestEnd {
-        self.state.lock().end
-    }
-
-    /// What the scan has read by now. Answers may come before the request is complete, so this can be a partial reading.
-    /// The first caller gets it.
-    pub(crate) fn take_reading(&self) -> Option<RequestReading> {
-        self.state.lock().scan.take().map(RequestScan::finish)
-    }
-}
 
 /// Why a request body could not be passed on.
 #[derive(Debug, thiserror::Error)]
@@ -71,16 +39,40 @@ pub(crate) enum RequestBodyError {
     Client(#[source] hyper::Error),
 }
 
-/// A request body that streams through unchanged while it is counted and scanned.
+/// Why a request body could not be held.
+#[derive(Debug)]
+pub(crate) enum HoldFault {
+    /// It is too long or did not arrive whole.
+    Body(RequestBodyError),
+    /// Nothing came for too long.
+    Stalled,
+    /// Other bodies take all the memory that there is for them.
+    NoRoom,
+}
+
+impl From<NoRoom> for HoldFault {
+    fn from(_: NoRoom) -> Self {
+        Self::NoRoom
+    }
+}
+
+/// A request body, unchanged: counted and scanned on its way, or held until somebody has decided on it.
 #[derive(Debug)]
 pub(crate) struct RequestBody {
-    /// `None` only inside `drop`.
-    inner: Option<Incoming>,
+    source: Source,
     /// What the client waits for before it sends the body. `None` when it waits for nothing, or no longer.
     awaited: Option<Awaited>,
     passed: u64,
     limit: u64,
     watch: Arc<RequestWatch>,
+}
+
+#[derive(Debug)]
+enum Source {
+    Streaming(Incoming),
+    Held(Box<HeldBody>),
+    /// Only inside `drop` and while the source changes.
+    Gone,
 }
 
 impl RequestBody {
@@ -92,14 +84,80 @@ impl RequestBody {
         scan: Option<RequestScan>,
     ) -> (Self, Arc<RequestWatch>) {
         let end = if inner.is_end_stream() { RequestEnd::Complete } else { RequestEnd::Open };
-        let watch = Arc::new(RequestWatch { state: Mutex::new(WatchState { scan, end }) });
+        let watch = RequestWatch::new(scan, end);
         let awaited = Awaited::by(head).filter(|_| end == RequestEnd::Open);
-        (Self { inner: Some(inner), awaited, passed: 0, limit, watch: Arc::clone(&watch) }, watch)
+        let source = Source::Streaming(inner);
+        (Self { source, awaited, passed: 0, limit, watch: Arc::clone(&watch) }, watch)
     }
 
     /// What has to be given before the body can be had, if anything.
     pub(crate) fn permission(&self) -> Option<Arc<Permission>> {
         self.awaited.as_ref().map(Awaited::permission)
+    }
+
+    /// Reads all of it and keeps it. A client that waits for permission gets it: there is no deciding without the body.
+    ///
+    /// # Errors
+    /// When there is no room, nothing comes for `patience`, or the body is no good. What is left of it is read on for a
+    /// while, as of any refused request.
+    pub(crate) async fn hold(mut self, room: &Arc<HeldBytes>, patience: Duration) -> Result<Self, HoldFault> {
+        self.awaited = None;
+        let mut held = HeldBody::new(&self.size_hint(), room.share());
+        loop {
+            match timeout(patience, self.frame()).await {
+                Ok(Some(Ok(frame))) => held.push(frame)?,
+                Ok(Some(Err(error))) => return Err(HoldFault::Body(error)),
+                Ok(None) => break,
+                Err(_elapsed) => return Err(HoldFault::Stalled),
+            }
+        }
+        held.finish();
+        // All is here; none of it has gone on yet.
+        if !held.is_end_stream() {
+            self.watch.set_end(RequestEnd::Open);
+        }
+        self.source = Source::Held(Box::new(held));
+        Ok(self)
+    }
+
+    /// All of a held body in one piece, and nothing of one that streams; see [`HeldBody::whole`].
+    pub(crate) fn whole(&self, share: &mut Share) -> Result<Bytes, NoRoom> {
+        match &self.source {
+            Source::Held(held) => held.whole(share),
+            Source::Streaming(_) | Source::Gone => Ok(Bytes::new()),
+        }
+    }
+
+    /// Counts and scans what came from the client.
+    fn observe(
+        &mut self,
+        frame: Option<Result<Frame<Bytes>, hyper::Error>>,
+        ended: bool,
+    ) -> Option<Result<Frame<Bytes>, RequestBodyError>> {
+        match frame {
+            Some(Ok(frame)) => {
+                if let Some(data) = frame.data_ref() {
+                    self.passed = self.passed.saturating_add(u64::try_from(data.len()).unwrap_or(u64::MAX));
+                    if self.passed > self.limit {
+                        self.watch.set_end(RequestEnd::TooLarge { limit: self.limit });
+                        return Some(Err(RequestBodyError::TooLarge { limit: self.limit }));
+                    }
+                    self.watch.feed(data);
+                }
+                if ended {
+                    self.watch.set_end(RequestEnd::Complete);
+                }
+                Some(Ok(frame))
+            }
+            Some(Err(error)) => {
+                self.watch.set_end(RequestEnd::Broken);
+                Some(Err(RequestBodyError::Client(error)))
+            }
+            None => {
+                self.watch.set_end(RequestEnd::Complete);
+                None
+            }
+        }
     }
 }
 
@@ -112,47 +170,41 @@ impl Body for RequestBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, RequestBodyError>>> {
         let this = self.get_mut();
-        let Some(inner) = this.inner.as_mut() else { return Poll::Ready(None) };
-        if let Some(awaited) = &mut this.awaited {
-            ready!(awaited.poll(cx));
-            this.awaited = None;
+        match &mut this.source {
+            Source::Gone => Poll::Ready(None),
+            Source::Held(held) => {
+                let frame = held.next_frame();
+                if frame.is_none() || held.is_end_stream() {
+                    this.watch.set_end(RequestEnd::Complete);
+                }
+                Poll::Ready(frame.map(Ok))
+            }
+            Source::Streaming(inner) => {
+                if let Some(awaited) = &mut this.awaited {
+                    ready!(awaited.poll(cx));
+                    this.awaited = None;
+                }
+                let frame = ready!(Pin::new(&mut *inner).poll_frame(cx));
+                let ended = inner.is_end_stream();
+                Poll::Ready(this.observe(frame, ended))
+            }
         }
-        let frame = ready!(Pin::new(&mut *inner).poll_frame(cx));
-        let mut state = this.watch.state.lock();
-        Poll::Ready(match frame {
-            Some(Ok(frame)) => {
-                if let Some(data) = frame.data_ref() {
-                    this.passed = this.passed.saturating_add(u64::try_from(data.len()).unwrap_or(u64::MAX));
-                    if this.passed > this.limit {
-                        state.end = RequestEnd::TooLarge { limit: this.limit };
-                        return Poll::Ready(Some(Err(RequestBodyError::TooLarge { limit: this.limit })));
-                    }
-                    if let Some(scan) = &mut state.scan {
-                        scan.feed(data);
-                    }
-                }
-                if inner.is_end_stream() {
-                    state.end = RequestEnd::Complete;
-                }
-                Some(Ok(frame))
-            }
-            Some(Err(error)) => {
-                state.end = RequestEnd::Broken;
-                Some(Err(RequestBodyError::Client(error)))
-            }
-            None => {
-                state.end = RequestEnd::Complete;
-                None
-            }
-        })
     }
 
     fn is_end_stream(&self) -> bool {
-        self.inner.as_ref().is_none_or(Body::is_end_stream)
+        match &self.source {
+            Source::Streaming(inner) => inner.is_end_stream(),
+            Source::Held(held) => held.is_end_stream(),
+            Source::Gone => true,
+        }
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.inner.as_ref().map_or_else(|| SizeHint::with_exact(0), Body::size_hint)
+        match &self.source {
+            Source::Streaming(inner) => inner.size_hint(),
+            Source::Held(held) => held.size_hint(),
+            Source::Gone => SizeHint::with_exact(0),
+        }
     }
 }
 
@@ -162,7 +214,7 @@ impl Drop for RequestBody {
     fn drop(&mut self) {
         let unfinished = self.awaited.is_none()
             && matches!(self.watch.end(), RequestEnd::Open | RequestEnd::TooLarge { .. });
-        if let (true, Some(rest)) = (unfinished, self.inner.take()) {
+        if let (true, Source::Streaming(rest)) = (unfinished, std::mem::replace(&mut self.source, Source::Gone)) {
             discard(rest);
         }
     }
@@ -175,7 +227,7 @@ pub(crate) fn discard(body: Incoming) {
     }
     if let Ok(runtime) = tokio::runtime::Handle::try_current() {
         // Ends with the connection, the body or the bound, whichever is first; nothing needs to wait for it.
-        drop(runtime.spawn(tokio::time::timeout(LINGER_FOR, drain(body))));
+        drop(runtime.spawn(timeout(LINGER_FOR, drain(body))));
     }
 }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use mindweave_metering::EndpointKind;
 
+use crate::governance::IpRange;
 use crate::server::ServerConfig;
 use crate::upstream::UpstreamConfig;
 
@@ -15,6 +16,9 @@ pub const MAX_MESSAGES_BODY_BYTES: u64 = 32 * 1024 * 1024;
 pub const MAX_BATCHES_BODY_BYTES: u64 = 256 * 1024 * 1024;
 /// Uploads, and paths we do not know: the largest limit that the API has anywhere.
 pub const MAX_FILES_BODY_BYTES: u64 = 500 * 1024 * 1024;
+/// Bodies that are held until somebody has decided on them, all together: two of the largest batches, or thousands of usual
+/// messages.
+pub const DEFAULT_HELD_BODY_BYTES: u64 = 512 * 1024 * 1024;
 /// Where clients connect unless told otherwise: this machine only.
 pub const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8000);
 /// Where health and metrics are served unless told otherwise.
@@ -46,6 +50,8 @@ pub struct ProxyConfig {
     /// The origin under which clients know this proxy, where `host` does not say it (behind a TLS-terminating load
     /// balancer, for example).
     pub public_url: Option<String>,
+    /// Proxies in front of this one, whose word in `x-forwarded-for` counts. Elsewhere the peer is the client.
+    pub trusted_proxies: Vec<IpRange>,
 }
 
 impl ProxyConfig {
@@ -61,6 +67,7 @@ impl ProxyConfig {
             journal_full: JournalFull::default(),
             batch_results: BatchResults::default(),
             public_url: None,
+            trusted_proxies: Vec::new(),
         }
     }
 }
@@ -104,6 +111,9 @@ pub struct BodyLimits {
     pub batches: u64,
     /// See [`MAX_FILES_BODY_BYTES`].
     pub files: u64,
+    /// All bodies together that are held back until policies, limits or budgets have been asked. Requests that find no room
+    /// are refused with 529. See [`DEFAULT_HELD_BODY_BYTES`].
+    pub held: u64,
 }
 
 impl Default for BodyLimits {
@@ -112,6 +122,7 @@ impl Default for BodyLimits {
             messages: MAX_MESSAGES_BODY_BYTES,
             batches: MAX_BATCHES_BODY_BYTES,
             files: MAX_FILES_BODY_BYTES,
+            held: DEFAULT_HELD_BODY_BYTES,
         }
     }
 }

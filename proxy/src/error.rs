@@ -5,17 +5,21 @@
 //! also says whether trying again makes sense (`x-should-retry`, which SDKs obey).
 
 mod face;
+mod refused;
 
+use std::borrow::Cow;
 use std::error::Error;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
 use http::{Response, StatusCode};
-use mindweave_metering::Outcome;
+use mindweave_metering::{Outcome, ScanFault};
 use serde::Serialize;
 
 use self::face::{Face, Retry};
+pub(crate) use self::refused::{PolicyDenial, RuleRefusal};
 use crate::body::RequestEnd;
 use crate::reach::{Reach, Unanswered};
 use crate::tap::ResponseBody;
@@ -49,6 +53,16 @@ pub(crate) enum ProxyError {
     RequestTooLarge { limit: u64 },
     #[error("the request body did not arrive whole")]
     RequestIncomplete,
+    #[error("the request body cannot be relied on")]
+    BodyUnreadable(#[source] ScanFault),
+    #[error("the request body names too many things to check them all")]
+    BodyTooVaried,
+    #[error("no memory is left for request bodies that are held")]
+    HeldBodiesFull,
+    #[error("a policy denies the request")]
+    PolicyDenied(Box<PolicyDenial>),
+    #[error("a limit or a budget refuses the request")]
+    RuleRefused(Box<RuleRefusal>),
     #[error("the journal is full")]
     JournalFull,
     #[error("the journal cannot be written")]
@@ -69,6 +83,13 @@ struct ErrorDetail<'a> {
     #[serde(rename = "type")]
     kind: &'static str,
     message: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    details: Option<ErrorDetails>,
+}
+
+#[derive(Serialize)]
+struct ErrorDetails {
+    error_code: &'static str,
 }
 
 impl ProxyError {
@@ -77,9 +98,18 @@ impl ProxyError {
         Face::ALL.into_iter().map(|face| face.reason)
     }
 
-    /// The stable reason of this fault.
+    /// The stable reason of this fault, of a closed set.
     pub(crate) fn reason(&self) -> &'static str {
         Face::of(self).reason
+    }
+
+    /// The reason that the client is told: the policy's own where one denied.
+    fn told_reason(&self) -> HeaderValue {
+        let own = match self {
+            Self::PolicyDenied(denial) => HeaderValue::from_str(&denial.reason).ok(),
+            _ => None,
+        };
+        own.unwrap_or(HeaderValue::from_static(self.reason()))
     }
 
     /// The status that the client gets.
@@ -92,24 +122,37 @@ impl ProxyError {
         Face::of(self).kind
     }
 
+    /// What the client is told.
+    fn message(&self, face: &Face) -> Cow<'_, str> {
+        match self {
+            Self::RequestTooLarge { limit } => format!("{} The limit here is {limit} bytes.", face.message).into(),
+            Self::BodyUnreadable(fault) => format!("{} Here, {fault}.", face.message).into(),
+            Self::PolicyDenied(denial) if !denial.message.is_empty() => Cow::Borrowed(&denial.message),
+            Self::RuleRefused(refused) => Cow::Borrowed(&refused.message),
+            _ => Cow::Borrowed(face.message),
+        }
+    }
+
     /// The whole answer.
     pub(crate) fn response(&self) -> Response<ResponseBody> {
         let face = Face::of(self);
-        let message = match self {
-            Self::RequestTooLarge { limit } => format!("{} The limit here is {limit} bytes.", face.message),
-            _ => face.message.to_owned(),
-        };
-        let body = ErrorBody { kind: "error", error: ErrorDetail { kind: face.kind, message: &message } };
-        let body = serde_json::to_vec(&body).unwrap_or_default(); // two strings always serialise
+        let message = self.message(&face);
+        let details = face.error_code.map(|error_code| ErrorDetails { error_code });
+        let detail = ErrorDetail { kind: face.kind, message: &message, details };
+        let body = ErrorBody { kind: "error", error: detail };
+        let body = serde_json::to_vec(&body).unwrap_or_default(); // strings always serialise
         let mut response = Response::new(ResponseBody::Own(Some(Bytes::from(body))));
         *response.status_mut() = StatusCode::from_u16(face.status).unwrap_or(StatusCode::BAD_GATEWAY);
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        headers.insert(MINDWEAVE_REASON, HeaderValue::from_static(face.reason));
+        headers.insert(MINDWEAVE_REASON, self.told_reason());
         let should_retry = if face.retry == Retry::Pointless { "false" } else { "true" };
         headers.insert(X_SHOULD_RETRY, HeaderValue::from_static(should_retry));
         if let Retry::After(wait) = face.retry {
             headers.insert(RETRY_AFTER, HeaderValue::from(whole_seconds(wait)));
+        }
+        if let Self::RuleRefused(refused) = self {
+            refused.show_limits(headers);
         }
         response
     }
@@ -140,7 +183,20 @@ impl ProxyError {
             | Self::TransferCodingUnsupported
             | Self::HostAmbiguous
             | Self::TargetInvalid
-            | Self::RequestTooLarge { .. } => Outcome::Denied,
+            | Self::RequestTooLarge { .. }
+            | Self::BodyUnreadable(_)
+            | Self::BodyTooVaried
+            | Self::HeldBodiesFull
+            | Self::PolicyDenied(_)
+            | Self::RuleRefused(_) => Outcome::Denied,
+        }
+    }
+
+    /// The limit or budget that refuses.
+    pub(crate) fn refused_by(&self) -> Option<Arc<str>> {
+        match self {
+            Self::RuleRefused(refused) => Some(Arc::clone(&refused.refusal.id)),
+            _ => None,
         }
     }
 

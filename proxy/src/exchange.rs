@@ -11,9 +11,9 @@ use http::response::Parts;
 use jiff::Timestamp;
 use mindweave_eventlog::Admission;
 use mindweave_metering::{
-    CertaintyReason, DecisionRecord, Endpoint, MeteredResponse, Outcome, RequestFacts, ResponseHead,
-    ResponseTap,
+    CertaintyReason, Endpoint, MeteredResponse, Outcome, RequestReading, ResponseHead, ResponseTap,
 };
+use mindweave_policy::Reservation;
 use tokio::time::{Duration, Instant};
 
 use crate::attribution::text;
@@ -22,7 +22,7 @@ use crate::body::{RequestEnd, RequestWatch};
 use crate::clock;
 use crate::error::ProxyError;
 use crate::reach::{Reach, Unanswered};
-use crate::settle::{AdmittedRecord, Ending, Ledger, Metered, Settlement, denied};
+use crate::settle::{AdmittedRecord, Ending, Ledger, Metered, Settlement};
 
 /// Names the API's own record of a request.
 const REQUEST_ID: HeaderName = HeaderName::from_static("request-id");
@@ -34,11 +34,26 @@ pub(crate) struct OpenExchange {
     state: Option<Box<Exchange>>,
 }
 
+/// What an exchange begins with.
+#[derive(Debug)]
+pub(crate) struct Opening {
+    pub(crate) admitted: AdmittedRecord,
+    pub(crate) endpoint: Endpoint,
+    pub(crate) request: Arc<RequestWatch>,
+    /// When the request's head was there.
+    pub(crate) received: Instant,
+    /// How long its client took since then to send what had to be known before it was admitted.
+    pub(crate) waited: Duration,
+    pub(crate) reservation: Option<Reservation>,
+}
+
 #[derive(Debug)]
 struct Exchange {
     ledger: Arc<Ledger>,
     /// `None` where the journal was full and the configuration says to go on unrecorded until the end.
     admission: Option<Admission>,
+    /// What it holds of limits and budgets; settled with its event.
+    reservation: Option<Reservation>,
     admitted: AdmittedRecord,
     endpoint: Endpoint,
     request: Arc<RequestWatch>,
@@ -65,21 +80,16 @@ struct Timing {
 }
 
 impl OpenExchange {
-    /// Takes over a request that was received at this moment and has just been admitted.
-    pub(crate) fn new(
-        ledger: Arc<Ledger>,
-        admission: Option<Admission>,
-        admitted: AdmittedRecord,
-        endpoint: Endpoint,
-        request: Arc<RequestWatch>,
-        received: Instant,
-    ) -> Self {
-        let timing = Timing { received, ours_since: received, ours: Duration::ZERO, first_content: None };
+    /// Takes over a request that has just been admitted.
+    pub(crate) fn new(ledger: Arc<Ledger>, admission: Option<Admission>, opening: Opening) -> Self {
+        let Opening { admitted, endpoint, request, received, waited, reservation } = opening;
+        let timing = Timing { ours_since: received + waited, ..Timing::since(received) };
         let reach = Reach::NotForwarded;
         Self {
             state: Some(Box::new(Exchange {
                 ledger,
                 admission,
+                reservation,
                 admitted,
                 endpoint,
                 request,
@@ -160,8 +170,7 @@ impl Drop for OpenExchange {
 impl Exchange {
     fn settle(mut self: Box<Self>, outcome: Outcome) {
         let settling = Instant::now();
-        let reading = self.request.take_reading();
-        let facts = reading.map(|reading| reading.facts);
+        let reading = self.request.reading();
         let now = clock::now();
         let (metered, outcome, status, request_id) = match self.answer.take() {
             Some(answer) => {
@@ -169,7 +178,7 @@ impl Exchange {
                 let metered = answer.tap.finish(outcome);
                 let outcome = outcome_of(&metered, outcome);
                 let metered = self.without_overflow(metered, answer.status);
-                let requested = facts.as_ref().and_then(|facts| facts.model.as_deref());
+                let requested = reading.as_ref().and_then(|reading| reading.facts.model.as_deref());
                 (self.ledger.price(metered, requested, now), outcome, answer.status, answer.request_id)
             }
             None => {
@@ -183,26 +192,32 @@ impl Exchange {
         ending.outcome = outcome;
         ending.status = status;
         ending.request_id = request_id;
-        self.book(metered, facts, ending, now);
+        self.book(metered, reading, ending, now);
     }
 
     fn fail(mut self: Box<Self>, error: &ProxyError) {
-        let facts = self.request.take_reading().map(|reading| reading.facts);
+        let reading = self.request.reading();
         let metered = Metered::without_answer(self.endpoint.kind, error.reach());
         let mut ending = self.timing.ending(Instant::now());
         ending.outcome = error.outcome();
         ending.status = error.status();
         ending.error_type = Some(error.error_type().into());
         if ending.outcome == Outcome::Denied {
-            ending.decision = denied(error.reason());
+            ending.decision = Some(self.admitted.denied(error));
         }
-        self.book(metered, facts, ending, clock::now());
+        self.book(metered, reading, ending, clock::now());
     }
 
-    fn book(&mut self, metered: Metered, facts: Option<RequestFacts>, ending: Ending, at: Timestamp) {
+    fn book(
+        &mut self,
+        metered: Metered,
+        reading: Option<Arc<RequestReading>>,
+        ending: Ending,
+        at: Timestamp,
+    ) {
         let (admitted, endpoint) = (&self.admitted, &self.endpoint);
-        let settlement = Settlement { admitted, endpoint, metered, facts, ending, at };
-        self.ledger.book(settlement, self.admission.take());
+        let settlement = Settlement { admitted, endpoint, metered, reading, ending, at };
+        self.ledger.book(settlement, self.admission.take(), self.reservation.take());
     }
 
     /// Books the items read so far, an event's worth at a time, so that a download of any size needs little memory.
@@ -241,6 +256,11 @@ impl Exchange {
 }
 
 impl Timing {
+    /// Of a request that was received then, and has been ours ever since.
+    fn since(received: Instant) -> Self {
+        Self { received, ours_since: received, ours: Duration::ZERO, first_content: None }
+    }
+
     fn pause(&mut self, now: Instant) {
         self.ours = self.ours.saturating_add(now.saturating_duration_since(self.ours_since));
         self.ours_since = now;
@@ -253,7 +273,7 @@ impl Timing {
             outcome: Outcome::Complete,
             status: 0,
             error_type: None,
-            decision: DecisionRecord::allowed(),
+            decision: None,
             request_id: None,
             latency: since_received(settling),
             time_to_first_content: self.first_content.map(since_received),
@@ -279,23 +299,65 @@ fn outcome_of(metered: &MeteredResponse, outcome: Outcome) -> Outcome {
     }
 }
 
-/// An event for a request that was refused before it was admitted.
-pub(crate) fn refuse(
-    ledger: &Ledger,
-    admitted: &AdmittedRecord,
-    endpoint: &Endpoint,
-    received: Instant,
-    error: &ProxyError,
-) {
-    let timing = Timing { received, ours_since: received, ours: Duration::ZERO, first_content: None };
-    let now = Instant::now();
-    let mut ending = timing.ending(now);
-    ending.overhead = ending.latency;
-    ending.outcome = Outcome::Denied;
-    ending.status = error.status();
-    ending.error_type = Some(error.error_type().into());
-    ending.decision = denied(error.reason());
-    let metered = Metered::without_answer(endpoint.kind, Reach::NotForwarded);
-    let settlement = Settlement { admitted, endpoint, metered, facts: None, ending, at: clock::now() };
-    ledger.book(settlement, None);
+/// A request that is not admitted yet, because what it asks for is still to come.
+///
+/// Dropped, it books that the client left: handlers are dropped when their connection ends.
+#[derive(Debug)]
+pub(crate) struct Awaiting<'a> {
+    left: Option<Unadmitted<'a>>,
+}
+
+impl<'a> Awaiting<'a> {
+    pub(crate) fn new(unadmitted: Unadmitted<'a>) -> Self {
+        Self { left: Some(unadmitted) }
+    }
+
+    /// It has come, or will not, and the client is still there.
+    pub(crate) fn over(mut self) {
+        self.left = None;
+    }
+}
+
+impl Drop for Awaiting<'_> {
+    fn drop(&mut self) {
+        if let Some(unadmitted) = self.left.take() {
+            let ending = Timing::since(unadmitted.received).ending(Instant::now());
+            unadmitted.book(Ending { outcome: Outcome::ClientGone, ..ending });
+        }
+    }
+}
+
+/// A request that is known to be somebody's and was not admitted.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Unadmitted<'a> {
+    pub(crate) ledger: &'a Ledger,
+    pub(crate) admitted: &'a AdmittedRecord,
+    pub(crate) endpoint: &'a Endpoint,
+    pub(crate) request: &'a RequestWatch,
+    pub(crate) received: Instant,
+}
+
+impl Unadmitted<'_> {
+    /// Books that it is refused with this answer.
+    pub(crate) fn refuse(&self, error: &ProxyError) {
+        let now = Instant::now();
+        let ending = Timing::since(self.received).ending(now);
+        let denied = error.outcome() == Outcome::Denied;
+        self.book(Ending {
+            outcome: error.outcome(),
+            status: error.status(),
+            error_type: Some(error.error_type().into()),
+            decision: denied.then(|| self.admitted.denied(error)),
+            overhead: ending.latency,
+            ..ending
+        });
+    }
+
+    fn book(&self, ending: Ending) {
+        let Self { ledger, admitted, endpoint, request, .. } = *self;
+        let metered = Metered::without_answer(endpoint.kind, Reach::NotForwarded);
+        let reading = request.reading();
+        let settlement = Settlement { admitted, endpoint, metered, reading, ending, at: clock::now() };
+        ledger.book(settlement, None, None);
+    }
 }

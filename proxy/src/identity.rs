@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use http::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
 use jiff::Timestamp;
-use mindweave_policy::{Fingerprint, Principal, Snapshot};
+use mindweave_policy::{CredentialKind, Fingerprint, Principal, Snapshot};
 
 use crate::config::Unregistered;
 use crate::error::ProxyError;
@@ -26,6 +26,8 @@ const OAUTH_PREFIX: &str = "sk-ant-oat";
 pub(crate) struct Identity {
     pub(crate) principal: Arc<Principal>,
     pub(crate) credential: CredentialPlan,
+    /// By what it was known.
+    pub(crate) kind: CredentialKind,
 }
 
 /// Finds the owner of a request with these headers at this moment.
@@ -40,22 +42,23 @@ pub(crate) fn identify(
     if let Some(key) = own_key.or(virtual_key.as_ref().map(|(_, key)| *key)) {
         let principal = key_owner(key, snapshot, now)?;
         // A MindWeave key in the place of a Claude key must not travel on, whichever key named the project.
-        let credential = match virtual_key {
-            Some((header, _)) => exchange(&header, &principal, snapshot)?,
-            None => CredentialPlan::Untouched,
+        let (credential, kind) = match virtual_key {
+            Some((header, _)) => (exchange(&header, &principal, snapshot)?, CredentialKind::VirtualKey),
+            None => (CredentialPlan::Untouched, CredentialKind::MindweaveKey),
         };
-        return Ok(Identity { principal, credential });
+        return Ok(Identity { principal, credential, kind });
     }
 
     let registered = registered_owner(headers, snapshot);
-    let principal = match (registered, unregistered) {
-        (Some(principal), _) => principal,
+    let (principal, kind) = match (registered, unregistered) {
+        (Some(principal), _) => (principal, CredentialKind::Registered),
         (None, Unregistered::Reject) => return Err(ProxyError::CredentialNotRegistered),
         (None, Unregistered::DefaultProject) => {
-            snapshot.default_principal.clone().ok_or(ProxyError::DefaultProjectMissing)?
+            let principal = snapshot.default_principal.clone().ok_or(ProxyError::DefaultProjectMissing)?;
+            (principal, CredentialKind::Unregistered)
         }
     };
-    Ok(Identity { principal, credential: CredentialPlan::Untouched })
+    Ok(Identity { principal, credential: CredentialPlan::Untouched, kind })
 }
 
 /// The MindWeave key that stands where a Claude key belongs, and in which header.

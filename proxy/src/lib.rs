@@ -8,15 +8,16 @@
 //!    that could be read in two ways is refused before anything else is believed (`headers`).
 //! 2. **Identify** (`identity`). Credentials lead to a principal in the one snapshot that the request keeps to its end.
 //!    A MindWeave key never goes upstream; a client's own Claude credential goes on untouched.
-//! 3. **Facts** (`body`). The request body streams through while a scan taps it: nothing is held back, and the scan takes
-//!    the same memory for every size. Bodies over the API's own limits are refused as the API would.
+//! 3. **Govern** (`governance`, `body`). Policies decide, limits and budgets count. The request body streams through while a
+//!    scan taps it, and the scan takes the same memory for every size; only where something in force needs to know what the
+//!    body asks for is it held until that is known. Bodies over the API's own limits are refused as the API would.
 //! 4. **Admit** (`settle::AdmittedRecord`). A record in the journal: from here on the request will be in the ledger, also
 //!    across kill -9 (`recovery`).
 //! 5. **Forward** (`headers`, `upstream`). Every end-to-end header in value, order and letter case, one attempt, no retry.
 //! 6. **Stream** (`tap`). Every frame goes on as it came, while metering reads along. `batches` makes the only change to
 //!    bytes there is.
 //! 7. **Settle** (`exchange`, `settle`). Exactly one event, whatever happens, in the journal before the client can see
-//!    the end of the answer.
+//!    the end of the answer; the same figures are charged to limits and budgets.
 //!
 //! What the proxy answers itself is in `error`: one match from each fault to status, reason and message.
 //!
@@ -37,6 +38,7 @@ mod control_plane;
 mod error;
 mod event_ids;
 mod exchange;
+mod governance;
 mod headers;
 mod held;
 mod identity;
@@ -56,18 +58,19 @@ use std::time::Duration;
 
 use mindweave_eventlog::{Journal, JournalError, Recovery};
 use mindweave_metering::PriceBook;
-use mindweave_policy::SnapshotStore;
+use mindweave_policy::{AdmissionControl, SnapshotStore};
 use tokio::task::JoinHandle;
 
 pub use admin::AdminServer;
 pub use config::{
-    BatchResults, BodyLimits, CLAUDE_API, DEFAULT_ADMIN_LISTEN, DEFAULT_DRAIN_LIMIT, DEFAULT_LISTEN,
-    JournalFull, MAX_BATCHES_BODY_BYTES, MAX_FILES_BODY_BYTES, MAX_MESSAGES_BODY_BYTES, ProxyConfig,
+    BatchResults, BodyLimits, CLAUDE_API, DEFAULT_ADMIN_LISTEN, DEFAULT_DRAIN_LIMIT,
+    DEFAULT_HELD_BODY_BYTES, DEFAULT_LISTEN, JournalFull, MAX_BATCHES_BODY_BYTES, MAX_FILES_BODY_BYTES, MAX_MESSAGES_BODY_BYTES, ProxyConfig,
     Unregistered,
 };
 pub use control_plane::{
     ControlPlaneConfigError, ControlPlaneSink, Known, RemoteConfig, RemoteControlPlane, restore_counters,
 };
+pub use governance::{IpRange, IpRangeError};
 pub use metrics::install_process_metrics;
 pub use server::{
     DEFAULT_HEADER_TIMEOUT, DEFAULT_HTTP2_MAX_STREAMS, DEFAULT_IDLE_TIMEOUT, DEFAULT_MAX_CONNECTIONS,
@@ -83,6 +86,7 @@ pub use upstream::{
 use admin::{NotReady, Readiness};
 use batches::ResultsUrls;
 use event_ids::EventIds;
+use governance::Governance;
 use request::RequestService;
 use server::{Drained, Server};
 use settle::Ledger;
@@ -99,6 +103,9 @@ pub struct ProxyDeps {
     pub recovery: Recovery,
     /// What tokens cost.
     pub prices: Arc<PriceBook>,
+    /// Counts requests against limits and budgets. Made for this journal; whoever hears from the ledger feeds it. The proxy
+    /// itself puts every snapshot in force there.
+    pub admission: Arc<AdmissionControl>,
 }
 
 /// How often it is looked at whether the proxy should get traffic. Load balancers ask about as often.
@@ -112,6 +119,7 @@ pub struct Proxy {
     readiness: Arc<Readiness>,
     readiness_watch: JoinHandle<()>,
     metrics_upkeep: JoinHandle<()>,
+    admission_upkeep: JoinHandle<()>,
     journal: Journal,
     drain_limit: Duration,
     local_addr: SocketAddr,
@@ -148,12 +156,13 @@ impl Proxy {
     ///
     /// When a setting cannot be used or an address cannot be listened on. Nothing is served then.
     pub async fn start(config: ProxyConfig, deps: ProxyDeps) -> Result<Self, StartError> {
-        let ProxyDeps { snapshots, journal, recovery, prices } = deps;
+        let ProxyDeps { snapshots, journal, recovery, prices, admission } = deps;
         let public_url = config.public_url.map(checked_origin).transpose()?;
         let upstream = Upstream::new(&config.upstream).map_err(StartError::Upstream)?;
         let event_ids = EventIds::from_system_randomness().map_err(|_| StartError::Randomness)?;
-        let ledger = Arc::new(Ledger::new(journal.clone(), prices, event_ids));
-        recovery::book_interrupted(&ledger, recovery);
+        governance::follow(&snapshots, &admission);
+        let ledger = Arc::new(Ledger::new(journal.clone(), prices, Arc::clone(&admission), event_ids));
+        recovery::book_interrupted(&ledger, recovery); // which counts them, too
         let readiness = Readiness::starting();
         let admin =
             admin::start(config.admin_listen, Arc::clone(&readiness)).await.map_err(StartError::Admin)?;
@@ -167,6 +176,13 @@ impl Proxy {
             journal_full: config.journal_full,
             results_urls,
             host: upstream.host_header().clone(),
+            trusted_proxies: config.trusted_proxies,
+            governance: Governance::new(
+                Arc::clone(&admission),
+                Arc::clone(&ledger),
+                config.body_limits.held,
+                config.upstream.response_timeout,
+            ),
             snapshots: Arc::clone(&snapshots),
             ledger,
             upstream,
@@ -178,6 +194,7 @@ impl Proxy {
         let watch = watch_readiness(Arc::clone(&readiness), journal.clone(), snapshots, config.journal_full);
         let readiness_watch = tokio::spawn(watch);
         let metrics_upkeep = tokio::spawn(metrics::upkeep(metrics::UPKEEP_INTERVAL));
+        let admission_upkeep = tokio::spawn(governance::upkeep(admission));
         let drain_limit = config.drain_limit;
         Ok(Self {
             server,
@@ -185,6 +202,7 @@ impl Proxy {
             readiness,
             readiness_watch,
             metrics_upkeep,
+            admission_upkeep,
             journal,
             drain_limit,
             local_addr,
@@ -214,6 +232,7 @@ impl Proxy {
             tracing::warn!(connections = aborted, "answers were cut at the deadline of the drain");
         }
         self.readiness_watch.abort();
+        self.admission_upkeep.abort();
         let flushed = self.journal.flush().await;
         self.admin.drain(admin::DRAIN_LIMIT).await; // last, so that the drain could be watched
         self.metrics_upkeep.abort();

@@ -5,6 +5,7 @@
 //! its own; [`install_process_metrics`] makes it the process-wide one.
 
 mod control_plane;
+mod governance;
 mod requests;
 mod server;
 mod upstream;
@@ -18,6 +19,7 @@ use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle, 
 
 use crate::error::ProxyError;
 use control_plane::ControlPlaneMetrics;
+use governance::{DECISION_BUCKETS, DECISION_SECONDS, GovernanceMetrics};
 use requests::{
     LATENCY_BUCKETS, OVERHEAD_BUCKETS, OVERHEAD_SECONDS, REQUEST_SECONDS, RequestMetrics,
     TIME_TO_FIRST_CONTENT_SECONDS,
@@ -47,6 +49,7 @@ struct Metrics {
     own_answers: OwnAnswers,
     requests: RequestMetrics,
     usage: UsageMetrics,
+    governance: GovernanceMetrics,
 }
 
 /// Answers of our own by reason.
@@ -93,6 +96,11 @@ pub(crate) fn requests() -> &'static RequestMetrics {
 /// The metrics of what is metered.
 pub(crate) fn usage() -> &'static UsageMetrics {
     &METRICS.usage
+}
+
+/// The metrics of policies, limits and budgets.
+pub(crate) fn governance() -> &'static GovernanceMetrics {
+    &METRICS.governance
 }
 
 /// The listeners' metrics.
@@ -179,6 +187,7 @@ impl Metrics {
             own_answers: OwnAnswers::new(&registry),
             requests: RequestMetrics::new(&registry),
             usage: UsageMetrics::new(&registry),
+            governance: GovernanceMetrics::new(&registry),
             rendering: recorder.handle(),
             recorder,
         }
@@ -187,10 +196,11 @@ impl Metrics {
 
 /// Histograms have buckets: unlike quantiles, those of several proxies can be added up.
 fn with_buckets(builder: PrometheusBuilder) -> PrometheusBuilder {
-    let own: [(&str, &[f64]); 3] = [
+    let own: [(&str, &[f64]); 4] = [
         (REQUEST_SECONDS, &LATENCY_BUCKETS),
         (TIME_TO_FIRST_CONTENT_SECONDS, &LATENCY_BUCKETS),
         (OVERHEAD_SECONDS, &OVERHEAD_BUCKETS),
+        (DECISION_SECONDS, &DECISION_BUCKETS),
     ];
     let builder = own.into_iter().try_fold(builder, |builder, (name, buckets)| {
         builder.set_buckets_for_metric(Matcher::Full(name.to_owned()), buckets)

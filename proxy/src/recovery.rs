@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use mindweave_eventlog::{Interrupted, Recovery};
-use mindweave_metering::{DecisionRecord, Endpoint, Outcome};
+use mindweave_metering::{Endpoint, Outcome};
 
 use crate::error::chain;
 use crate::metrics;
@@ -37,7 +37,7 @@ fn book(ledger: &Ledger, interrupted: Interrupted) {
         outcome: Outcome::Interrupted,
         status: 0,
         error_type: None,
-        decision: DecisionRecord::allowed(),
+        decision: None,
         request_id: None,
         latency: Duration::ZERO, // not known
         time_to_first_content: None,
@@ -46,6 +46,6 @@ fn book(ledger: &Ledger, interrupted: Interrupted) {
     // The admission is the last moment that is known; the restart may be days later, in another billing period.
     let at = admitted.timestamp;
     let settlement =
-        Settlement { admitted: &admitted, endpoint: &endpoint, metered, facts: None, ending, at };
-    ledger.book(settlement, Some(interrupted.admission));
+        Settlement { admitted: &admitted, endpoint: &endpoint, metered, reading: None, ending, at };
+    ledger.book(settlement, Some(interrupted.admission), None);
 }

@@ -2,15 +2,15 @@
 
 use std::sync::Arc;
 
-use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, HeaderValue, TRANSFER_ENCODING};
+use http::header::{CONTENT_LENGTH, HeaderValue, TRANSFER_ENCODING};
 use http::request::Parts;
 use http::{Method, Request, Response, StatusCode, Uri, Version};
 use http_body::Body;
 use hyper::body::Incoming;
 use mindweave_eventlog::{Admission, AppendError};
-use mindweave_metering::{Encoding, Endpoint, RequestScan};
+use mindweave_metering::{DecisionRecord, Endpoint, RequestScan};
 use mindweave_policy::SnapshotStore;
-use tokio::time::Instant;
+use tokio::time::{Duration, Instant};
 
 use crate::attribution::Attribution;
 use crate::batches::{ResultsUrls, may_hold_results_url};
@@ -18,7 +18,8 @@ use crate::body::RequestBody;
 use crate::clock;
 use crate::config::{BodyLimits, JournalFull, Unregistered};
 use crate::error::{ProxyError, chain};
-use crate::exchange::{OpenExchange, refuse};
+use crate::exchange::{OpenExchange, Opening};
+use crate::governance::{Asked, Governance, IpRange, Origin, Passed, client_ip, declared_length, encoding};
 use crate::headers::{self, ForwardRules};
 use crate::identity::{Identity, identify};
 use crate::method::method_name;
@@ -37,7 +38,9 @@ pub(crate) struct RequestService {
     pub(crate) results_urls: Option<ResultsUrls>,
     /// What `host` says upstream.
     pub(crate) host: HeaderValue,
+    pub(crate) trusted_proxies: Vec<IpRange>,
     pub(crate) snapshots: Arc<SnapshotStore>,
+    pub(crate) governance: Governance,
     pub(crate) ledger: Arc<Ledger>,
     pub(crate) upstream: Upstream<RequestBody>,
 }
@@ -88,9 +91,11 @@ impl RequestService {
         // One version of keys and projects from here to the end.
         let snapshot = self.snapshots.load();
         let now = clock::now();
-        let Identity { principal, credential } = identify(&head.headers, &snapshot, self.unregistered, now)?;
+        let Identity { principal, credential, kind } =
+            identify(&head.headers, &snapshot, self.unregistered, now)?;
+        let client_ip = client_ip(peer.addr.ip(), &head.headers, &self.trusted_proxies);
 
-        let admitted = AdmittedRecord {
+        let mut admitted = AdmittedRecord {
             event_id: self.ledger.next_event_id(now),
             timestamp: now,
             principal,
@@ -99,26 +104,36 @@ impl RequestService {
             attribution: Attribution::of(&head.headers),
             snapshot_revision: snapshot.revision,
             proxy_id: self.ledger.proxy_id().clone(),
+            decision: DecisionRecord::allowed(),
+            requested_model: None,
+            origin: Some(Origin::of(&head.headers, client_ip)),
         };
 
-        // Refuse, before anything is sent or recorded as open, what the API would refuse for its size.
-        if declared_length(&head).is_some_and(|length| length > limit) {
-            let error = ProxyError::RequestTooLarge { limit };
-            refuse(&self.ledger, &admitted, &endpoint, received, &error);
-            return Err(error);
-        }
+        // Decide: what the API would refuse for its size, what policies deny, what limits and budgets have no room for.
+        let asked = Asked {
+            head: &head,
+            endpoint: &endpoint,
+            watch: &watch,
+            limit,
+            snapshot: &snapshot,
+            credential: kind,
+            client_ip,
+            received,
+        };
+        let Passed { body, reservation, waited } = match self.govern(&asked, body, &mut admitted).await {
+            Ok(passed) => passed,
+            Err(error) => {
+                asked.unadmitted(&self.ledger, &admitted).refuse(&error);
+                return Err(error);
+            }
+        };
 
         // Admit: whatever happens next, this request will be in the ledger.
         let admission = self.admit(&admitted)?;
         let must_sync = admission.as_ref().map(Admission::sequence);
-        let mut exchange = OpenExchange::new(
-            Arc::clone(&self.ledger),
-            admission,
-            admitted,
-            endpoint.clone(),
-            Arc::clone(&watch),
-            received,
-        );
+        let request = Arc::clone(&watch);
+        let opening = Opening { admitted, endpoint: endpoint.clone(), request, received, waited, reservation };
+        let mut exchange = OpenExchange::new(Arc::clone(&self.ledger), admission, opening);
         if let Some(sequence) = must_sync
             && let Err(error) = self.ledger.journal().admission_durable(sequence).await
         {
@@ -149,6 +164,22 @@ impl RequestService {
             (Some(_) | None, _) => response.map(Source::Upstream),
         };
         Ok(returned(response, exchange, client))
+    }
+
+    async fn govern(
+        &self,
+        asked: &Asked<'_>,
+        body: RequestBody,
+        admitted: &mut AdmittedRecord,
+    ) -> Result<Passed, ProxyError> {
+        if declared_length(&asked.head.headers).is_some_and(|length| length > asked.limit) {
+            return Err(ProxyError::RequestTooLarge { limit: asked.limit });
+        }
+        match self.governance.in_force(asked.snapshot, &admitted.principal) {
+            // Boxed: every connection's task has room for this, and most never need it.
+            Some(in_force) => Box::pin(self.governance.pass(&in_force, asked, body, admitted)).await,
+            None => Ok(Passed { body, reservation: None, waited: Duration::ZERO }),
+        }
     }
 
     fn admit(&self, admitted: &AdmittedRecord) -> Result<Option<Admission>, ProxyError> {
@@ -210,12 +241,7 @@ fn target(head: &Parts) -> Result<Uri, ProxyError> {
 }
 
 fn scan(head: &Parts, endpoint: &Endpoint) -> Option<RequestScan> {
-    let encoding = head.headers.get(CONTENT_ENCODING).map(|value| value.to_str().unwrap_or("?")); // unreadable is unknown
-    RequestScan::new(endpoint.kind, Encoding::from_header(encoding))
-}
-
-fn declared_length(head: &Parts) -> Option<u64> {
-    head.headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+    RequestScan::new(endpoint.kind, encoding(&head.headers))
 }
 
 /// The answer as the client gets it, watched to its end.

@@ -1,25 +1,30 @@
-//! From a finished exchange to its row in the ledger: the event, priced and appended to the journal.
+//! From a finished exchange to its row in the ledger: the event, priced and appended to the journal, and charged to the
+//! limits and budgets that count it.
 //!
 //! Nothing here can reach the client. What goes wrong is counted and logged, and the journal still has the request's
 //! `admitted` record, so that the next start books it as interrupted.
+
+mod mcp_calls;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use mindweave_eventlog::{Admission, AppendError, Journal};
+use mindweave_eventlog::{Admission, AppendError, Journal, Sequence};
 use mindweave_metering::{
     BatchResults, Bill, Certainty, DecisionRecord, EVENT_VERSION, Effect, Endpoint, EndpointKind, Envelope,
-    EventId, EventType, MeteredItem, MeteredResponse, NanoUsd, Outcome, PriceBook, ProxyId, RequestFacts,
+    EventId, EventType, MeteredItem, MeteredResponse, NanoUsd, Outcome, PriceBook, ProxyId, RequestReading,
     UsageEvent,
 };
-use mindweave_policy::Principal;
+use mindweave_policy::{AdmissionControl, Charge, Principal, Reservation, Settled};
 use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
 
 use crate::attribution::Attribution;
-use crate::error::chain;
+use crate::error::{ProxyError, chain};
 use crate::event_ids::EventIds;
+use crate::governance::Origin;
 use crate::metrics;
 use crate::reach::Reach;
 
@@ -37,6 +42,15 @@ pub(crate) struct AdmittedRecord {
     pub(crate) attribution: Attribution,
     pub(crate) snapshot_revision: u64,
     pub(crate) proxy_id: ProxyId,
+    /// What was decided, as far as it is worth telling.
+    #[serde(default = "DecisionRecord::allowed", skip_serializing_if = "is_unremarkable")]
+    pub(crate) decision: DecisionRecord,
+    /// The model asked for, where it was known before the request was forwarded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) requested_model: Option<Arc<str>>,
+    /// Not worth its bytes in a record that is read back after a crash only.
+    #[serde(skip)]
+    pub(crate) origin: Option<Origin>,
 }
 
 /// How an exchange ended, as far as the answer itself does not say.
@@ -46,7 +60,8 @@ pub(crate) struct Ending {
     /// What the client saw; 0 if nothing.
     pub(crate) status: u16,
     pub(crate) error_type: Option<Arc<str>>,
-    pub(crate) decision: DecisionRecord,
+    /// What was decided in the end, where it is not what was decided at admission.
+    pub(crate) decision: Option<DecisionRecord>,
     pub(crate) request_id: Option<Arc<str>>,
     pub(crate) latency: Duration,
     pub(crate) time_to_first_content: Option<Duration>,
@@ -66,34 +81,44 @@ pub(crate) struct Settlement<'a> {
     pub(crate) admitted: &'a AdmittedRecord,
     pub(crate) endpoint: &'a Endpoint,
     pub(crate) metered: Metered,
-    pub(crate) facts: Option<RequestFacts>,
+    /// What the body said, as far as it was read.
+    pub(crate) reading: Option<Arc<RequestReading>>,
     pub(crate) ending: Ending,
     /// The event's time.
     pub(crate) at: Timestamp,
 }
 
-/// Prices exchanges and writes their events. One per proxy.
+/// Prices exchanges, writes their events and charges what counts them. One per proxy.
 #[derive(Debug)]
 pub(crate) struct Ledger {
     journal: Journal,
     prices: Arc<PriceBook>,
+    admission: Arc<AdmissionControl>,
     event_ids: EventIds,
     proxy_id: ProxyId,
-    kind: Arc<str>,
+    api_call: Arc<str>,
+    mcp_tool: Arc<str>,
     source: Arc<str>,
     version: Arc<str>,
 }
 
 impl Ledger {
-    pub(crate) fn new(journal: Journal, prices: Arc<PriceBook>, event_ids: EventIds) -> Self {
+    pub(crate) fn new(
+        journal: Journal,
+        prices: Arc<PriceBook>,
+        admission: Arc<AdmissionControl>,
+        event_ids: EventIds,
+    ) -> Self {
         let proxy_id = ProxyId::new(format!("{}{}", ProxyId::PREFIX, journal.id()));
         let source = format!("mindweave-proxy/{proxy_id}").into();
         Self {
             journal,
             prices,
+            admission,
             event_ids,
             proxy_id,
-            kind: "usage.api_call".into(),
+            api_call: "usage.api_call".into(),
+            mcp_tool: "usage.mcp_tool".into(),
             source,
             version: EVENT_VERSION.into(),
         }
@@ -101,6 +126,10 @@ impl Ledger {
 
     pub(crate) fn journal(&self) -> &Journal {
         &self.journal
+    }
+
+    pub(crate) fn prices(&self) -> &PriceBook {
+        &self.prices
     }
 
     pub(crate) fn proxy_id(&self) -> &ProxyId {
@@ -122,27 +151,72 @@ impl Ledger {
         Metered { answer, bill }
     }
 
-    /// Writes the one event that ends an exchange. `admission` is missing where the journal had no room for one.
-    pub(crate) fn book(&self, settlement: Settlement<'_>, admission: Option<Admission>) {
+    /// Writes the one event that ends an exchange. `admission` is missing where the journal had no room for one, or the
+    /// request was never admitted; `reservation` where nothing counted the request when it began.
+    pub(crate) fn book(
+        &self,
+        settlement: Settlement<'_>,
+        admission: Option<Admission>,
+        reservation: Option<Reservation>,
+    ) {
         metrics::requests().ended(settlement.endpoint.kind, &settlement.ending);
-        self.write(settlement, admission);
+        self.write(settlement, admission, reservation);
     }
 
-    fn write(&self, settlement: Settlement<'_>, admission: Option<Admission>) {
+    fn write(
+        &self,
+        settlement: Settlement<'_>,
+        admission: Option<Admission>,
+        reservation: Option<Reservation>,
+    ) {
         metrics::usage().booked(&settlement.metered);
-        let Some(payload) = self.payload(self.event(settlement)) else { return };
+        let envelope = self.envelope(&self.api_call, self.event(settlement));
+        let sequence = self.append(&envelope, admission);
+        self.charge(&envelope.data, reservation, sequence);
+        self.book_mcp_calls(&envelope);
+    }
+
+    /// Makes an event real; the answer is its place in the journal.
+    fn append(&self, envelope: &Envelope<UsageEvent>, admission: Option<Admission>) -> Option<Sequence> {
+        let mut payload = Vec::with_capacity(TYPICAL_EVENT_BYTES);
+        if let Err(error) = serde_json::to_writer(&mut payload, envelope) {
+            metrics::event_lost();
+            tracing::error!(error = chain(&error), "usage event could not be serialised");
+            return None;
+        }
         let appended = match admission {
             Some(admission) => self.journal.append_finished(admission, &payload),
             None => self.journal.append_event(&payload),
         };
         match appended {
-            Ok(_) => {}
+            Ok(sequence) => Some(sequence),
             // Whoever chose to go on with a full journal gets a counter, not a line for every request.
-            Err(AppendError::Full) => metrics::event_lost(),
+            Err(AppendError::Full) => {
+                metrics::event_lost();
+                None
+            }
             Err(error) => {
                 metrics::event_lost();
                 tracing::error!(error = chain(&error), "usage event could not be journaled");
+                None
             }
+        }
+    }
+
+    /// Charges an event to whatever counts it, exactly as the ledger will.
+    fn charge(&self, event: &UsageEvent, reservation: Option<Reservation>, sequence: Option<Sequence>) {
+        let sequence = sequence.map(Sequence::get);
+        match (reservation, sequence) {
+            (Some(reservation), _) => reservation.settle(&Settled {
+                charge: Charge::of(event),
+                model: event.model.as_deref().or(event.requested_model.as_deref()),
+                at: event.timestamp,
+                instant: Instant::now().into_std(),
+                sequence,
+            }),
+            // Nothing counted the request when it began; something may now. What the ledger will never see does not count.
+            (None, Some(sequence)) if event.outcome != Outcome::Denied => self.admission.replay(sequence, event),
+            (None, _) => {}
         }
     }
 
@@ -157,17 +231,18 @@ impl Ledger {
     ) {
         let metered = self.price(MeteredResponse::of_batch(items, None), None, at);
         let part = AdmittedRecord { event_id: self.next_event_id(at), ..admitted.clone() };
-        self.write(Settlement { admitted: &part, endpoint, metered, facts: None, ending, at }, None);
+        self.write(Settlement { admitted: &part, endpoint, metered, reading: None, ending, at }, None, None);
     }
 
     fn event(&self, settlement: Settlement<'_>) -> UsageEvent {
-        let Settlement { admitted, endpoint, metered, facts, ending, at } = settlement;
+        let Settlement { admitted, endpoint, metered, reading, ending, at } = settlement;
         let Metered { answer, bill } = metered;
         let principal = &admitted.principal;
         let attribution = &admitted.attribution;
         let tokens = answer.tokens.unwrap_or_default();
-        let (requested_model, body_session) =
-            facts.map_or((None, None), |facts| (facts.model, facts.session_id));
+        let facts = reading.as_deref().map(|reading| &reading.facts);
+        let requested_model = facts.map_or(&admitted.requested_model, |facts| &facts.model).clone();
+        let body_session = facts.and_then(|facts| facts.session_id.clone());
         let batch = (endpoint.batch_id.as_ref())
             .filter(|_| !bill.items.is_empty())
             .map(|batch_id| BatchResults { batch_id: Arc::clone(batch_id), items: bill.items });
@@ -213,39 +288,48 @@ impl Ledger {
             request_class: attribution.request_class.clone(),
             retry_count: attribution.retry_count,
             tool_calls: answer.tool_calls,
-            decision: ending.decision,
+            decision: ending.decision.unwrap_or_else(|| admitted.decision.clone()),
             price_book: Arc::clone(self.prices.version()),
             snapshot_revision: admitted.snapshot_revision,
             proxy_id: admitted.proxy_id.clone(),
             sequence: 0,
             parent_event_id: None,
-            request: None,
+            request: admitted.origin.as_ref().map(|origin| origin.digest(reading.as_deref())),
             batch,
             metadata: principal.labels.clone(),
         }
     }
 
-    fn payload(&self, event: UsageEvent) -> Option<Vec<u8>> {
-        let envelope = Envelope {
+    fn envelope(&self, kind: &Arc<str>, event: UsageEvent) -> Envelope<UsageEvent> {
+        Envelope {
             id: event.event_id,
-            kind: Arc::clone(&self.kind),
+            kind: Arc::clone(kind),
             source: Arc::clone(&self.source),
             timestamp: event.timestamp,
             version: Arc::clone(&self.version),
             correlation_id: event.request_id.clone().unwrap_or_else(|| event.event_id.to_string().into()),
             data: event,
             metadata: BTreeMap::new(),
-        };
-        let mut payload = Vec::with_capacity(TYPICAL_EVENT_BYTES);
-        match serde_json::to_writer(&mut payload, &envelope) {
-            Ok(()) => Some(payload),
-            Err(error) => {
-                metrics::event_lost();
-                tracing::error!(error = chain(&error), "usage event could not be serialised");
-                None
-            }
         }
     }
+}
+
+impl AdmittedRecord {
+    /// What an event says about a request that is refused with this answer, before or after it was admitted.
+    pub(crate) fn denied(&self, error: &ProxyError) -> DecisionRecord {
+        let mut decision = self.decision.clone();
+        if decision.effect == Effect::Allow {
+            decision.effect = Effect::Deny;
+            decision.reasons = vec![error.reason().into()];
+        }
+        decision.refused_by = error.refused_by();
+        decision
+    }
+}
+
+/// Whether there is nothing to tell of a decision.
+fn is_unremarkable(decision: &DecisionRecord) -> bool {
+    *decision == DecisionRecord::allowed()
 }
 
 impl Metered {
@@ -268,11 +352,6 @@ impl Metered {
         };
         Self { answer: MeteredResponse::without_usage(None), bill }
     }
-}
-
-/// The decision record of a refusal.
-pub(crate) fn denied(reason: &'static str) -> DecisionRecord {
-    DecisionRecord { effect: Effect::Deny, reasons: vec![reason.into()], ..DecisionRecord::allowed() }
 }
 
 /// Room for an event without many tool calls or buckets, so that serialising it allocates once.

@@ -1,5 +1,7 @@
 //! What each fault looks like from outside.
 
+mod refusals;
+
 use std::time::Duration;
 
 use super::ProxyError;
@@ -32,11 +34,13 @@ pub(super) struct Face {
     /// For the developer who sees it: what is wrong and, where there is something to do, what.
     pub(super) message: &'static str,
     pub(super) retry: Retry,
+    /// `error.details.error_code`, where the API has one for the same thing.
+    pub(super) error_code: Option<&'static str>,
 }
 
 impl Face {
     /// Every answer of our own.
-    pub(super) const ALL: [Self; 22] = [
+    pub(super) const ALL: [Self; 40] = [
         KEY_UNKNOWN,
         KEY_EXPIRED,
         CREDENTIAL_NOT_REGISTERED,
@@ -59,6 +63,24 @@ impl Face {
         UPSTREAM_CLOSED,
         UPSTREAM_INVALID,
         TARGET_TOO_LONG,
+        refusals::UNREADABLE[0],
+        refusals::UNREADABLE[1],
+        refusals::UNREADABLE[2],
+        refusals::UNREADABLE[3],
+        refusals::UNREADABLE[4],
+        refusals::UNREADABLE[5],
+        refusals::UNREADABLE[6],
+        refusals::REQUEST_TOO_VARIED,
+        refusals::HELD_BODIES_FULL,
+        refusals::POLICY_DENIED,
+        refusals::RATE_LIMITED_REQUESTS,
+        refusals::RATE_LIMITED_INPUT_TOKENS,
+        refusals::RATE_LIMITED_OUTPUT_TOKENS,
+        refusals::RATE_LIMITED_TOKENS,
+        refusals::CONCURRENCY_LIMITED,
+        refusals::BUDGET_EXHAUSTED,
+        refusals::BUDGET_PRICE_UNKNOWN,
+        refusals::BUDGET_STALE,
     ];
 
     const fn new(
@@ -68,7 +90,7 @@ impl Face {
         message: &'static str,
         retry: Retry,
     ) -> Self {
-        Self { status, kind, reason, message, retry }
+        Self { status, kind, reason, message, retry, error_code: None }
     }
 
     /// The one place where faults become answers.
@@ -85,6 +107,11 @@ impl Face {
             ProxyError::TargetInvalid => TARGET_INVALID,
             ProxyError::RequestTooLarge { .. } => REQUEST_TOO_LARGE,
             ProxyError::RequestIncomplete => REQUEST_INCOMPLETE,
+            ProxyError::BodyUnreadable(fault) => refusals::of_fault(fault),
+            ProxyError::BodyTooVaried => refusals::REQUEST_TOO_VARIED,
+            ProxyError::HeldBodiesFull => refusals::HELD_BODIES_FULL,
+            ProxyError::PolicyDenied(_) => refusals::POLICY_DENIED,
+            ProxyError::RuleRefused(refused) => refusals::of_refusal(&refused.refusal),
             ProxyError::JournalFull => JOURNAL_FULL,
             ProxyError::JournalFailed => JOURNAL_FAILED,
             ProxyError::Upstream(error) => Self::of_upstream(error),
@@ -270,7 +297,7 @@ mod tests {
         let (_, table) = text.split_once("| `mindweave-reason` |").unwrap();
         let rows: Vec<&str> = table.lines().skip(2).take_while(|line| line.starts_with('|')).collect();
         for face in Face::ALL {
-            let Face { status, kind, reason, message, retry } = face;
+            let Face { status, kind, reason, message, retry, .. } = face;
             let retry = if retry == Retry::Pointless { "no" } else { "yes" };
             let row = format!("| `{reason}` | {status} | `{kind}` | {retry} | {message} |");
             assert!(rows.contains(&row.as_str()), "docs/operations.md must hold this row:\n{row}");

@@ -3,10 +3,11 @@
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Instant;
 
 use mindweave_eventlog::{Journal, JournalConfig, ReadLimits, Sequence, Tail};
 use mindweave_metering::{Envelope, OrgId, PriceBook, ProjectId, UsageEvent};
-use mindweave_policy::{Principal, Snapshot, SnapshotStore};
+use mindweave_policy::{AdmissionControl, Principal, Snapshot, SnapshotStore};
 use mindweave_proxy::{Proxy, ProxyConfig, ProxyDeps, Unregistered};
 use tokio::time::timeout;
 
@@ -49,7 +50,8 @@ pub(crate) fn deps(dir: &Path, snapshots: Arc<SnapshotStore>) -> ProxyDeps {
 
 fn deps_with(journal: JournalConfig, snapshots: Arc<SnapshotStore>) -> ProxyDeps {
     let (journal, recovery) = Journal::open(journal).unwrap();
-    ProxyDeps { snapshots, journal, recovery, prices: Arc::new(PriceBook::bundled().unwrap()) }
+    let admission = Arc::new(AdmissionControl::new(journal.id().into(), Instant::now()));
+    ProxyDeps { snapshots, journal, recovery, prices: Arc::new(PriceBook::bundled().unwrap()), admission }
 }
 
 impl TestProxy {
