@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use axum::extract::FromRef;
-use mindweave_metering::{OrgId, ProjectId};
+use mindweave_metering::{OrgId, ProjectId, QuotaId};
 
 use crate::db::Db;
+use crate::governance::{Checker, Replays, ReservedSource};
 use crate::secrets::MasterKey;
 use crate::snapshot::Publisher;
 use crate::tasks::Stop;
@@ -19,7 +20,17 @@ pub(crate) struct App {
     pub(crate) live: LiveEvents,
     pub(crate) master_key: MasterKey,
     pub(crate) home: Arc<Home>,
+    pub(crate) checker: Checker,
+    pub(crate) replays: Replays,
+    pub(crate) reserved: ReservedSource,
     pub(crate) stop: Stop,
+}
+
+impl App {
+    /// What open requests hold of a budget; `None` without a proxy in this process.
+    pub(crate) fn reserved(&self, quota: &QuotaId, subject: &str) -> Option<i64> {
+        Some(self.reserved.get()?.reserved(quota, subject))
+    }
 }
 
 /// What was made at the first start: the organisation, and the project that unregistered credentials are booked on.

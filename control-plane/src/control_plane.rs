@@ -14,6 +14,7 @@ use crate::clock;
 use crate::config::ControlPlaneConfig;
 use crate::db::{Db, OpenError, StoreError};
 use crate::entropy::NoEntropy;
+use crate::governance::{Checker, Replays, ReservedSource, ReservedView};
 use crate::http::auth::AdminToken;
 use crate::http::problem::chain;
 use crate::http::{router, server};
@@ -22,7 +23,7 @@ use crate::projects::{HomeError, home_ensure};
 use crate::rollup::{Retention, retention_run, rollup_run};
 use crate::snapshot::{FirstSnapshotError, Publisher};
 use crate::tasks::Tasks;
-use crate::usage::{Ingest, LiveEvents, UsageFeeds, UsageSink};
+use crate::usage::{FEED_TASK, Ingest, LiveEvents, UsageFeeds, UsageSink};
 
 /// How often the snapshot's revision is compared with the database. Half of the second within which a change must be in
 /// force; changes through this process's API do not wait for it.
@@ -97,6 +98,7 @@ pub struct ControlPlane {
     publisher: Arc<Publisher>,
     ingest: Ingest,
     feeds: UsageFeeds,
+    reserved: ReservedSource,
     tasks: Tasks,
 }
 
@@ -128,18 +130,24 @@ impl ControlPlane {
         let local_addr = listener.local_addr().map_err(listen_failed)?;
         let live = LiveEvents::new();
         let mut tasks = Tasks::new();
+        let reserved = ReservedSource::default();
         let app = App {
             db: db.clone(),
             publisher: Arc::clone(&publisher),
             live: live.clone(),
             master_key: config.master_key,
             home,
+            checker: Checker::new(config.policy_compiler),
+            replays: Replays::default(),
+            reserved: Arc::clone(&reserved),
             stop: tasks.stop(),
         };
         tasks.spawn("api", server::serve(listener, router::build(app, token), tasks.stop()));
         spawn_background(&mut tasks, &db, &publisher, config.retention);
         let ingest = Ingest::new(db.clone(), live);
-        Ok(Self { local_addr, db, publisher, ingest, feeds: UsageFeeds::new(), tasks })
+        let feeds = UsageFeeds::new(db.clone(), ingest.counters_moved(), tasks.stop());
+        tasks.spawn(FEED_TASK, feeds.clone().run());
+        Ok(Self { local_addr, db, publisher, ingest, feeds, reserved, tasks })
     }
 
     /// Where the API listens.
@@ -161,6 +169,14 @@ impl ControlPlane {
     /// The ledger's figures of budgets, for proxies in this process.
     pub fn usage_feed(&self) -> UsageFeeds {
         self.feeds.clone()
+    }
+
+    /// Says where what open requests hold of budgets can be read. The first source stays; without one, answers say that it is
+    /// not known.
+    pub fn show_reserved(&self, view: Arc<dyn ReservedView>) {
+        if self.reserved.set(view).is_err() {
+            tracing::warn!("a second source of reservations was not taken");
+        }
     }
 
     /// Stops accepting, lets running requests and background work end, and closes the database. Stop what delivers events

@@ -32,6 +32,8 @@ CREATE TABLE policy_versions (
     data          TEXT    NOT NULL, -- JSON object
     bundled       TEXT,             -- the bundled policy that the text is, if it is one
     restored_from INTEGER,          -- the version whose content this one has again
+    package       TEXT    NOT NULL,
+    reads         TEXT    NOT NULL, -- JSON array: the input paths that the text reads
     warnings      TEXT    NOT NULL, -- JSON array: what the compiler noted
     created_at    INTEGER NOT NULL,
     PRIMARY KEY (policy_id, version)

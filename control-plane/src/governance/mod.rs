@@ -1,5 +1,37 @@
 //! What admins put in force: policies with their versions, rate limits, budgets; and what came of it.
+//!
+//! A change is one transaction: what is stored, the counters that follow from it, and the revision. Its answer is sent when
+//! the snapshot that holds it is in force.
 
+mod decisions;
+mod limits;
+mod models;
+mod policies;
+mod publish;
+mod quotas;
+mod reserved;
+mod scope;
 mod stored_specs;
+mod subjects;
 
+use axum::Router;
+
+use crate::app::App;
+
+pub(crate) use policies::Checker;
+pub(crate) use publish::commit;
+pub(crate) use reserved::ReservedSource;
+pub use reserved::ReservedView;
 pub(crate) use stored_specs::{governance_read, quotas_read};
+
+#[derive(Clone, Default)]
+pub(crate) struct Replays;
+
+/// The routes of this module.
+pub(crate) fn routes() -> Router<App> {
+    Router::new()
+        .merge(policies::routes())
+        .merge(limits::routes())
+        .merge(quotas::routes())
+        .merge(decisions::routes())
+}

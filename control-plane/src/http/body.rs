@@ -1,6 +1,8 @@
 //! Reads JSON bodies field by field, so that every refusal names the field, unknown fields are refused, and no value is
 //! ever repeated in an error.
 
+mod values;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -26,11 +28,13 @@ const MAX_LABELS: usize = 32;
 const MAX_ROLES: usize = 32;
 
 /// The fields of a JSON object. Every accessor takes its field out; [`Self::finish`] refuses what is left.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Fields {
     object: Map<String, Value>,
     known: Vec<&'static str>,
     faults: Vec<Fault>,
+    /// What stands before the names of fields in faults: the object that holds this one, and a dot.
+    prefix: String,
 }
 
 impl<S: Send + Sync> FromRequest<S> for Fields {
@@ -61,7 +65,7 @@ fn is_json(content_type: &str) -> bool {
 impl Fields {
     fn parse(body: &[u8]) -> Result<Self, Problem> {
         match serde_json::from_slice(body) {
-            Ok(Value::Object(object)) => Ok(Self { object, known: Vec::new(), faults: Vec::new() }),
+            Ok(Value::Object(object)) => Ok(Self::of(object, String::new())),
             Ok(_) => Err(Problem::new(Code::InvalidJson, "the body must be a JSON object")),
             Err(error) => {
                 let detail =
@@ -71,13 +75,23 @@ impl Fields {
         }
     }
 
+    fn of(object: Map<String, Value>, prefix: String) -> Self {
+        Self { object, known: Vec::new(), faults: Vec::new(), prefix }
+    }
+
+    fn know(&mut self, name: &'static str) {
+        if !self.known.contains(&name) {
+            self.known.push(name);
+        }
+    }
+
     fn take(&mut self, name: &'static str) -> Option<Value> {
-        self.known.push(name);
+        self.know(name);
         self.object.remove(name).filter(|value| !value.is_null())
     }
 
     fn fault(&mut self, field: &str, message: impl Into<String>) {
-        self.faults.push(Fault { field: field.to_owned(), message: message.into() });
+        self.faults.push(Fault::new(format!("{}{field}", self.prefix), message));
     }
 
     /// An optional text; `null` is the same as absent.
@@ -188,13 +202,17 @@ impl Fields {
 
     /// Fails when any field was refused or is not known here.
     pub(crate) fn finish(mut self) -> Result<(), Problem> {
-        let known = self.known.join(", ");
-        for field in self.object.keys() {
-            let field = field.chars().take(MAX_TEXT_CHARS).collect();
-            self.faults
-                .push(Fault { field, message: format!("is not a field of this request; it has: {known}") });
-        }
+        self.refuse_unknown();
         if self.faults.is_empty() { Ok(()) } else { Err(Problem::faults(Code::InvalidField, self.faults)) }
+    }
+
+    fn refuse_unknown(&mut self) {
+        let known = self.known.join(", ");
+        let unknown = std::mem::take(&mut self.object).into_iter().map(|(field, _)| field);
+        for field in unknown.collect::<Vec<_>>() {
+            let field: String = field.chars().take(MAX_TEXT_CHARS).collect();
+            self.fault(&field, format!("is not a field of this request; it has: {known}"));
+        }
     }
 }
 

@@ -28,6 +28,9 @@ pub(crate) enum Code {
     BodyTooLarge,
     BodyUnreadable,
     CredentialAlreadyRegistered,
+    NameTaken,
+    ChangedMeanwhile,
+    InvalidPolicy,
     IntervalNotKept,
     RangeTooWide,
     TooManySubscribers,
@@ -45,12 +48,14 @@ impl Code {
             Self::InvalidJson | Self::InvalidParameter | Self::InvalidCursor | Self::BodyUnreadable => {
                 StatusCode::BAD_REQUEST
             }
-            Self::InvalidField | Self::IntervalNotKept | Self::RangeTooWide => {
+            Self::InvalidField | Self::InvalidPolicy | Self::IntervalNotKept | Self::RangeTooWide => {
                 StatusCode::UNPROCESSABLE_ENTITY
             }
             Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::CredentialAlreadyRegistered => StatusCode::CONFLICT,
+            Self::CredentialAlreadyRegistered | Self::NameTaken | Self::ChangedMeanwhile => {
+                StatusCode::CONFLICT
+            }
             Self::TooManySubscribers | Self::Timeout | Self::Busy => StatusCode::SERVICE_UNAVAILABLE,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         }
@@ -64,6 +69,28 @@ pub(crate) struct Fault {
     pub(crate) field: String,
     /// What is wrong and what to do. Never repeats the value: it may be a secret in the wrong place.
     pub(crate) message: String,
+    /// Where in a text of several lines, from 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) line: Option<u32>,
+    /// See `line`; in characters.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) column: Option<u32>,
+}
+
+impl Fault {
+    /// A fault of a field as a whole.
+    pub(crate) fn new(field: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { field: field.into(), message: message.into(), line: None, column: None }
+    }
+
+    fn sentence(&self) -> String {
+        let Self { field, message, .. } = self;
+        match (self.line, self.column) {
+            (Some(line), Some(column)) => format!("{field}, line {line}, column {column}: {message}"),
+            (Some(line), None) => format!("{field}, line {line}: {message}"),
+            (None, _) => format!("{field}: {message}"),
+        }
+    }
 }
 
 /// An error answer.
@@ -87,8 +114,7 @@ impl Problem {
 
     /// Some fields or parameters were refused; all of them are named.
     pub(crate) fn faults(code: Code, errors: Vec<Fault>) -> Self {
-        let sentences: Vec<_> =
-            errors.iter().map(|fault| format!("{}: {}", fault.field, fault.message)).collect();
+        let sentences: Vec<_> = errors.iter().map(Fault::sentence).collect();
         Self { code, detail: sentences.join("; "), errors }
     }
 

@@ -81,7 +81,7 @@ impl Parameters {
 
     /// Adds a refusal.
     pub(crate) fn refuse(&mut self, name: &str, message: &str) {
-        self.faults.push(Fault { field: name.to_owned(), message: message.to_owned() });
+        self.faults.push(Fault::new(name, message));
     }
 
     /// Fails when any parameter was refused or is not known here.

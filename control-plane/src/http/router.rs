@@ -15,10 +15,12 @@ use serde::Serialize;
 use super::auth::{self, AdminToken, HEALTH_PATH};
 use super::problem::{Code, Problem};
 use crate::app::App;
-use crate::{analytics, credentials, keys, projects, usage};
+use crate::{analytics, credentials, governance, keys, orgs, projects, usage};
 
 /// Longest body of any request: names, labels and a credential fit many times over.
 const MAX_BODY_BYTES: usize = 64 * 1024;
+/// Longest body of a request of governance: a policy's text and data of a megabyte each, escaped.
+const MAX_POLICY_BODY_BYTES: usize = 4 * 1024 * 1024;
 /// Longest time to an answer's head, arrival of the body included.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -31,6 +33,8 @@ pub(crate) fn build(app: App, token: AdminToken) -> Router {
         .merge(credentials::routes())
         .merge(usage::routes())
         .merge(analytics::routes())
+        .merge(orgs::routes())
+        .merge(governance::routes().layer(DefaultBodyLimit::max(MAX_POLICY_BODY_BYTES)))
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))

@@ -1,0 +1,129 @@
+//! `/governance/audit`: the decision log, newest first.
+
+use axum::extract::State;
+use axum::routing::get;
+use axum::{Json, Router};
+use mindweave_metering::{Effect, VerdictRecord};
+use serde::Serialize;
+use sqlx::SqliteConnection;
+use std::sync::Arc;
+
+use super::filter::{Asked, Filter};
+use super::names::{Names, RefusedBy};
+use super::record::Record;
+use super::store::{Place, decided_list};
+use crate::app::App;
+use crate::db::StoreError;
+use crate::http::Page;
+use crate::http::cursor;
+use crate::http::problem::Problem;
+use crate::http::query::Parameters;
+
+/// The kind of list in cursors.
+const LIST: &str = "audit";
+/// Records read in one step.
+const STEP: usize = 256;
+/// Most records looked at for one page. A filter for something rare may find nothing among them: the page is then short, or
+/// empty, and its cursor goes on from there.
+const MAX_LOOKED_AT: usize = 20_000;
+
+/// The routes of this file.
+pub(super) fn routes() -> Router<App> {
+    Router::new().route("/governance/audit", get(audit))
+}
+
+/// A decision as the log shows it.
+#[derive(Serialize)]
+struct Entry {
+    /// `deny`, or `allow` for what was only spoken against.
+    effect: Effect,
+    reasons: Vec<Arc<str>>,
+    verdicts: Vec<EntryVerdict>,
+    refused_by: Option<RefusedBy>,
+    #[serde(flatten)]
+    record: Record,
+}
+
+/// What a policy said, with its name.
+#[derive(Serialize)]
+struct EntryVerdict {
+    policy: Option<String>,
+    #[serde(flatten)]
+    verdict: VerdictRecord,
+}
+
+async fn audit(State(app): State<App>, mut query: Parameters) -> Result<Json<Page<Entry>>, Problem> {
+    let limit = usize::try_from(query.limit()).unwrap_or(usize::MAX);
+    let asked = Asked::read(&mut query);
+    let after = query.text("cursor");
+    query.finish()?;
+    let after = after.map(|text| read_place(&text)).transpose()?;
+    let filter = asked.resolve(&app).await?;
+    let mut tx = app.db.begin_read().await?;
+    let (found, next) = search(&mut tx, &filter, after, limit).await?;
+    let mut names = Names::default();
+    let mut data = Vec::with_capacity(found.len());
+    for record in found {
+        data.push(entry(&mut tx, &mut names, record).await?);
+    }
+    let next_cursor = next.map(|place| cursor::write(LIST, &format!("{}:{}", place.ended_at, place.landed)));
+    Ok(Json(Page { data, next_cursor }))
+}
+
+/// The next records that are wanted, and where to go on; `None` at the end of the log.
+async fn search(
+    tx: &mut SqliteConnection,
+    filter: &Filter,
+    mut after: Option<Place>,
+    limit: usize,
+) -> Result<(Vec<Record>, Option<Place>), StoreError> {
+    let (mut found, mut looked_at) = (Vec::new(), 0_usize);
+    loop {
+        let rows = decided_list(tx, &filter.columns, after, STEP).await?;
+        let exhausted = rows.len() < STEP;
+        for (place, record) in rows {
+            if !filter.wants(&record) {
+                after = Some(place);
+            } else if found.len() == limit {
+                return Ok((found, after));
+            } else {
+                after = Some(place);
+                found.push(record);
+            }
+        }
+        looked_at = looked_at.saturating_add(STEP);
+        if exhausted {
+            return Ok((found, None));
+        }
+        if looked_at >= MAX_LOOKED_AT {
+            return Ok((found, after));
+        }
+        tokio::task::yield_now().await; // between steps, others get their turn on this thread
+    }
+}
+
+async fn entry(
+    tx: &mut SqliteConnection,
+    names: &mut Names,
+    mut record: Record,
+) -> Result<Entry, StoreError> {
+    let mut verdicts = Vec::with_capacity(record.decision.verdicts.len());
+    for verdict in std::mem::take(&mut record.decision.verdicts) {
+        let policy = names.policy(tx, verdict.policy_id.as_str()).await?;
+        verdicts.push(EntryVerdict { policy, verdict });
+    }
+    let refused_by = match &record.decision.refused_by {
+        Some(id) => names.refused_by(tx, id).await?,
+        None => None,
+    };
+    let reasons = std::mem::take(&mut record.decision.reasons);
+    Ok(Entry { effect: record.decision.effect, reasons, verdicts, refused_by, record })
+}
+
+fn read_place(text: &str) -> Result<Place, Problem> {
+    let position = cursor::read(LIST, text)?;
+    let place = position.split_once(':').and_then(|(ended_at, landed)| {
+        Some(Place { ended_at: ended_at.parse().ok()?, landed: landed.parse().ok()? })
+    });
+    place.ok_or_else(cursor::invalid)
+}

@@ -1,0 +1,140 @@
+//! All SQL of the decision log.
+
+use jiff::Timestamp;
+use sqlx::{AssertSqlSafe, FromRow, QueryBuilder, Sqlite, SqliteConnection};
+
+use super::record::Record;
+use crate::db::{Doing, StoreError};
+use crate::governance::stored_specs::parse;
+
+/// A place in the log: after the event with this time and order of arrival.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Place {
+    pub(super) ended_at: i64,
+    pub(super) landed: i64,
+}
+
+/// What the index and the columns can tell apart.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Columns {
+    pub(super) project_id: Option<String>,
+    pub(super) user_id: Option<String>,
+    pub(super) key_id: Option<String>,
+    /// At or after.
+    pub(super) from: Option<Timestamp>,
+    /// Before.
+    pub(super) to: Option<Timestamp>,
+}
+
+#[derive(FromRow)]
+struct DecidedRow {
+    landed: i64,
+    ended_at: i64,
+    event: String,
+}
+
+/// At most `limit` records behind a place, newest first.
+pub(super) async fn decided_list(
+    tx: &mut SqliteConnection,
+    columns: &Columns,
+    after: Option<Place>,
+    limit: usize,
+) -> Result<Vec<(Place, Record)>, StoreError> {
+    let rows: Vec<DecidedRow> = build(columns, after, limit)
+        .build_query_as()
+        .fetch_all(tx)
+        .await
+        .doing("reading the decision log")?;
+    let record = |row: DecidedRow| {
+        let place = Place { ended_at: row.ended_at, landed: row.landed };
+        Ok((place, parse(&row.event, "an event")?))
+    };
+    rows.into_iter().map(record).collect()
+}
+
+fn build(columns: &Columns, after: Option<Place>, limit: usize) -> QueryBuilder<Sqlite> {
+    let mut sql = QueryBuilder::new("SELECT landed, ended_at, event FROM usage_events WHERE flagged = 1");
+    let texts = [
+        (" AND project_id = ", &columns.project_id),
+        (" AND user_id = ", &columns.user_id),
+        (" AND key_id = ", &columns.key_id),
+    ];
+    for (clause, value) in texts {
+        if let Some(value) = value {
+            sql.push(clause).push_bind(value.clone());
+        }
+    }
+    if let Some(from) = columns.from {
+        sql.push(" AND ended_at >= ").push_bind(from.as_microsecond());
+    }
+    if let Some(to) = columns.to {
+        sql.push(" AND ended_at < ").push_bind(to.as_microsecond());
+    }
+    if let Some(Place { ended_at, landed }) = after {
+        sql.push(" AND (ended_at, landed) < (");
+        sql.push_bind(ended_at).push(", ").push_bind(landed).push(")");
+    }
+    sql.push(" ORDER BY ended_at DESC, landed DESC LIMIT ");
+    sql.push_bind(i64::try_from(limit).unwrap_or(i64::MAX));
+    sql
+}
+
+/// What has names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Named {
+    Policy,
+    Limit,
+    Quota,
+}
+
+impl Named {
+    fn table(self) -> &'static str {
+        match self {
+            Self::Policy => "policies",
+            Self::Limit => "limits",
+            Self::Quota => "quotas",
+        }
+    }
+}
+
+/// The name of a policy, a limit or a budget; also of a deleted one.
+pub(super) async fn name_view(
+    tx: &mut SqliteConnection,
+    named: Named,
+    id: &str,
+) -> Result<Option<String>, StoreError> {
+    let sql = format!("SELECT name FROM {} WHERE id = ?", named.table());
+    sqlx::query_scalar(AssertSqlSafe(sql)).bind(id).fetch_optional(tx).await.doing("looking for a name")
+}
+
+/// The ids of the policies that have, or had when they were deleted, this name.
+pub(super) async fn policies_named(tx: &mut SqliteConnection, name: &str) -> Result<Vec<String>, StoreError> {
+    sqlx::query_scalar("SELECT id FROM policies WHERE name = ?")
+        .bind(name)
+        .fetch_all(tx)
+        .await
+        .doing("looking for policies by name")
+}
+
+#[cfg(test)]
+mod tests {
+    use sqlx::Row;
+
+    use super::*;
+    use crate::testing::{Ledger, NOON, at};
+
+    #[tokio::test]
+    async fn the_log_walks_its_own_index_in_order_whatever_is_asked() {
+        let ledger = Ledger::new().await;
+        let place = Some(Place { ended_at: NOON, landed: 1 });
+        let by_project = Columns { project_id: Some("prj_1".into()), ..Columns::default() };
+        let within = Columns { from: Some(at(NOON)), to: Some(at(NOON)), ..Columns::default() };
+        for (columns, after) in [(Columns::default(), None), (by_project, place), (within, place)] {
+            let sql = format!("EXPLAIN QUERY PLAN {}", build(&columns, after, 10).sql().as_str());
+            let rows = sqlx::query(AssertSqlSafe(sql)).fetch_all(ledger.db.readers()).await.unwrap();
+            let plan: Vec<String> = rows.iter().map(|row| row.get("detail")).collect();
+            let plan = plan.join("; ");
+            assert!(plan.contains("usage_events_flagged") && !plan.contains("TEMP B-TREE"), "{plan}");
+        }
+    }
+}

@@ -1,0 +1,6 @@
+//! Rate limits as admins write them. Proxies count; nothing is counted here.
+
+mod routes;
+mod store;
+
+pub(super) use routes::routes;

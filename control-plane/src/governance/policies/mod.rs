@@ -1,0 +1,26 @@
+//! Policies as admins write them, version by version.
+
+mod answer;
+mod bundled;
+mod check;
+mod diff;
+mod read;
+mod routes;
+mod store;
+mod version_store;
+mod versions;
+
+use axum::Router;
+
+use crate::app::App;
+
+pub(crate) use check::Checker;
+pub(in crate::governance) use check::{Checked, policy_check};
+pub(in crate::governance) use read::{MAX_DATA_BYTES, read_content};
+pub(in crate::governance) use store::{Policy, policy_view};
+pub(in crate::governance) use version_store::{Content, version_view};
+
+/// The routes of this module.
+pub(super) fn routes() -> Router<App> {
+    Router::new().merge(bundled::routes()).merge(routes::routes()).merge(versions::routes())
+}
