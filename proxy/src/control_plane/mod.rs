@@ -158,3 +158,6 @@ async fn measure_age(sync: Arc<Sync>, mut stop: tokio::sync::watch::Receiver<boo
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
