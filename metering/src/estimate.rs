@@ -16,11 +16,6 @@ pub const OUTPUT_ESTIMATE_BOUND: u64 = 45;
 /// Tokens added to the bound; for short answers, where one word more is a large part.
 pub const OUTPUT_ESTIMATE_SLACK: u64 = 10;
 
-/// The stated bound of estimated prompts: see `OUTPUT_ESTIMATE_BOUND`.
-pub const INPUT_ESTIMATE_BOUND: u64 = 100;
-/// Tokens added to that bound.
-pub const INPUT_ESTIMATE_SLACK: u64 = 1_000;
-
 /// Thousandths of a token for a byte of text: one token for 3.85 bytes.
 const TEXT_MILLITOKENS: u64 = 260;
 /// For a byte of tool input.

@@ -98,6 +98,9 @@ pub struct Captured<'a> {
     pub cut: bool,
     /// Where the value begins in the document, in bytes from 0.
     pub offset: u64,
+    /// How many bytes of JSON text the value has, those beyond the bound included. A capture with a bound of 0 keeps
+    /// nothing and tells this.
+    pub length: u64,
 }
 
 impl<'a> Captured<'a> {

@@ -19,7 +19,7 @@ mod usage;
 pub use certainty::CertaintyReason;
 pub use decode::{DecodeError, Encoding, MAX_DECODED_BASE_BYTES, MAX_DECODED_RATIO, SideDecoder};
 pub use endpoint::{BatchCall, Endpoint, EndpointKind, MAX_BATCH_ID_BYTES, MAX_UNKNOWN_PATH_BYTES};
-pub use estimate::{INPUT_ESTIMATE_BOUND, INPUT_ESTIMATE_SLACK, OUTPUT_ESTIMATE_BOUND, OUTPUT_ESTIMATE_SLACK};
+pub use estimate::{OUTPUT_ESTIMATE_BOUND, OUTPUT_ESTIMATE_SLACK};
 pub use event::{
     BatchItem, BatchResults, Bucket, BucketKind, BucketSource, Certainty, DecisionRecord, EVENT_VERSION,
     Effect, Envelope, EventType, Outcome, RequestDigest, ToolCall, ToolKind, UsageEvent, VerdictKind,
@@ -35,9 +35,9 @@ pub use metered::{MeteredItem, MeteredResponse, Pass};
 pub use money::{NanoUsd, PicoUsd};
 pub use prices::{Bill, PriceBook, PriceBookError, PriceFault};
 pub use request::{
-    CacheTtl, MAX_DISTINCT_VALUES, MAX_MCP_SERVERS, MAX_NAME_BYTES, MAX_SESSION_ID_BYTES, MAX_TOOLS, MAX_URL_BYTES,
-    MAX_USER_ID_BYTES, RequestFacts, RequestReading, RequestScan, RequestedMcpServer, RequestedTool,
-    ScanFault,
+    CacheTtl, INPUT_ESTIMATE_BOUND, INPUT_ESTIMATE_SLACK, MAX_DISTINCT_VALUES, MAX_MCP_SERVERS,
+    MAX_NAME_BYTES, MAX_SESSION_ID_BYTES, MAX_TOOLS, MAX_URL_BYTES, MAX_USER_ID_BYTES, RequestFacts,
+    RequestReading, RequestScan, RequestedMcpServer, RequestedTool, ScanFault,
 };
 pub use response::{BATCH_ITEMS_PER_EVENT, MAX_TOOL_CALLS, Progress, ResponseHead, ResponseTap};
 pub use tokens::{TokenCounts, TokenKind};

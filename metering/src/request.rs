@@ -4,17 +4,22 @@
 //! could be read in two ways (a duplicate `model`, `stream` as a string) has a [`ScanFault`] instead of a guess:
 //! whoever decides on facts must refuse it, or the API might obey the other reading.
 
+mod distinct;
 mod facts;
 mod fields;
+mod place;
+mod prompt;
 mod reader;
 mod session;
 #[cfg(test)]
 mod tests;
 
 pub use facts::{
-    CacheTtl, MAX_DISTINCT_VALUES, MAX_MCP_SERVERS, MAX_TOOLS, RequestFacts, RequestedMcpServer, RequestedTool,
+    CacheTtl, MAX_DISTINCT_VALUES, MAX_MCP_SERVERS, MAX_TOOLS, RequestFacts, RequestedMcpServer,
+    RequestedTool,
 };
 pub use fields::{MAX_NAME_BYTES, MAX_URL_BYTES, MAX_USER_ID_BYTES};
+pub use prompt::{INPUT_ESTIMATE_BOUND, INPUT_ESTIMATE_SLACK};
 pub use session::MAX_SESSION_ID_BYTES;
 
 use crate::decode::{DecodeError, Encoding, SideDecoder};
@@ -22,6 +27,7 @@ use crate::endpoint::{BatchCall, EndpointKind};
 use crate::json::{JsonFault, JsonFaultKind, Scanner};
 
 use fields::{Dialect, Node};
+use prompt::NonAscii;
 use reader::FactsReader;
 
 /// Why a body's facts cannot be relied on. Displays as a sentence for the client; never holds any of the body.
@@ -53,6 +59,12 @@ pub enum ScanFault {
         /// The field's name.
         field: &'static str,
     },
+    /// A model's name is written with blanks, capitals or foreign letters, which the API may or may not look through.
+    #[error("`{field}` in the request body is not spelled as the API spells it")]
+    Spelling {
+        /// The field's name.
+        field: &'static str,
+    },
     /// A field is longer than the API could accept.
     #[error("`{field}` in the request body is too long")]
     TooLong {
@@ -71,6 +83,7 @@ impl ScanFault {
             Self::NotAnObject => "request_not_an_object",
             Self::DuplicateField { .. } => "request_field_duplicate",
             Self::UnexpectedType { .. } => "request_field_type",
+            Self::Spelling { .. } => "request_field_spelling",
             Self::TooLong { .. } => "request_field_too_long",
         }
     }
@@ -101,6 +114,7 @@ pub struct RequestScan {
     decoder: SideDecoder,
     scanner: Scanner<Node>,
     reader: FactsReader,
+    non_ascii: NonAscii,
     bytes: u64,
     decoded_bytes: u64,
     fault: Option<ScanFault>,
@@ -113,12 +127,14 @@ impl RequestScan {
             EndpointKind::Messages => Dialect::Messages,
             EndpointKind::Batches(BatchCall::Create) => Dialect::Batch,
             EndpointKind::Complete => Dialect::Complete,
+            EndpointKind::ChatCompletions => Dialect::ChatCompletions,
             _ => return None,
         };
         Some(Self {
             decoder: SideDecoder::new(encoding),
             scanner: Scanner::new(),
             reader: FactsReader::new(dialect),
+            non_ascii: NonAscii::default(),
             bytes: 0,
             decoded_bytes: 0,
             fault: None,
@@ -131,11 +147,12 @@ impl RequestScan {
         if self.fault.is_some() {
             return;
         }
-        let Self { decoder, scanner, reader, decoded_bytes, .. } = self;
+        let Self { decoder, scanner, reader, non_ascii, decoded_bytes, .. } = self;
         let mut fault = None;
         let decoded = decoder.feed(chunk, &mut |piece| {
             *decoded_bytes = decoded_bytes.saturating_add(length(piece.len()));
             if fault.is_none() {
+                non_ascii.feed(piece);
                 let scanned = scanner.feed(piece, reader);
                 // The reader stops at its own fault, which therefore lies before the scanner's.
                 fault = reader.fault().or_else(|| scanned.err().map(ScanFault::from));
@@ -152,8 +169,9 @@ impl RequestScan {
             self.fault = self.reader.fault().or(scanned.err());
         }
         let decoded_bytes = if self.fault.is_none() { self.decoded_bytes } else { 0 };
+        let non_ascii = self.fault.is_none().then_some(self.non_ascii);
         RequestReading {
-            facts: self.reader.into_facts(),
+            facts: self.reader.into_facts(non_ascii),
             fault: self.fault,
             bytes: self.bytes,
             decoded_bytes,

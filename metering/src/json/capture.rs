@@ -66,14 +66,16 @@ impl<N> Capture<N> {
         self.from = 0;
     }
 
-    /// The value ends before `end`. Copies nothing when the chunk holds all of it.
-    pub(super) fn end<'a>(&'a mut self, chunk: &'a [u8], end: usize) -> Captured<'a> {
+    /// The value ends before `end` in the chunk, at `end_offset` in the document. Copies nothing when the chunk holds all
+    /// of it.
+    pub(super) fn end<'a>(&'a mut self, chunk: &'a [u8], end: usize, end_offset: u64) -> Captured<'a> {
         let here = chunk.get(self.from..end).unwrap_or_default();
+        let (offset, length) = (self.offset, end_offset.saturating_sub(self.offset));
         if self.earlier.is_empty() && !self.cut && here.len() <= self.limit {
-            return Captured { raw: here, cut: false, offset: self.offset };
+            return Captured { raw: here, cut: false, offset, length };
         }
         self.keep(here);
-        Captured { raw: &self.earlier, cut: self.cut, offset: self.offset }
+        Captured { raw: &self.earlier, cut: self.cut, offset, length }
     }
 
     pub(super) fn into_memory(self) -> Vec<u8> {

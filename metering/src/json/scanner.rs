@@ -348,8 +348,9 @@ impl<N: Copy> Scanner<N> {
         if self.capture.is_none() || !self.is_asking() {
             return;
         }
+        let end_offset = self.offset(end);
         if let Some(mut capture) = self.capture.take() {
-            visitor.captured(capture.node, capture.end(chunk, end));
+            visitor.captured(capture.node, capture.end(chunk, end, end_offset));
             self.spare = capture.into_memory();
         }
     }

@@ -215,17 +215,17 @@ fn a_faulty_scanner_repeats_its_fault_and_asks_nothing_more() {
 
 #[test]
 fn captured_values_decode_like_serde_json() {
-    let text = |raw: &'static [u8]| Captured { raw, cut: false, offset: 0 }.text();
+    let text = |raw: &'static [u8]| Captured { raw, cut: false, offset: 0, length: 0 }.text();
     assert_eq!(text(br#""a\u00e9\ud83d\ude00\n""#).as_deref(), Some("a\u{e9}\u{1f600}\n"));
     assert_eq!(text(b"\"\xff\""), None);
     assert_eq!(text(br#""\udc00""#), None);
     assert_eq!(text(b"12"), None);
-    let unsigned = |raw: &'static [u8]| Captured { raw, cut: false, offset: 0 }.unsigned();
+    let unsigned = |raw: &'static [u8]| Captured { raw, cut: false, offset: 0, length: 0 }.unsigned();
     assert_eq!(unsigned(b"18446744073709551615"), Some(u64::MAX));
     for other in [&b"18446744073709551616"[..], b"-1", b"1.0", b"1e3", b"\"1\"", b"null"] {
         assert_eq!(unsigned(other), None);
     }
-    assert_eq!(Captured { raw: b"1234", cut: true, offset: 0 }.unsigned(), None);
+    assert_eq!(Captured { raw: b"1234", cut: true, offset: 0, length: 0 }.unsigned(), None);
 }
 
 fn json() -> impl Strategy<Value = serde_json::Value> {

@@ -53,7 +53,10 @@ fn plain_words(bytes: &[u8]) -> usize {
 
 /// Decodes the inside of a string whose grammar is known to be good; `None` when it is not Unicode.
 pub(super) fn decode(inside: &[u8]) -> Option<Cow<'_, str>> {
-    if memchr::memchr(b'\\', inside).is_none() {
+    // Keys are short: a vector search would cost more to start than the whole of them.
+    let escaped =
+        if inside.len() <= BLOCK { inside.contains(&b'\\') } else { memchr::memchr(b'\\', inside).is_some() };
+    if !escaped {
         return std::str::from_utf8(inside).ok().map(Cow::Borrowed);
     }
     let mut quoted = Vec::with_capacity(inside.len() + 2);

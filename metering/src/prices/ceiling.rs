@@ -1,5 +1,12 @@
 //! What a request can cost at most, before it is sent.
 
+#![warn(clippy::arithmetic_side_effects)]
+
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
 use jiff::Timestamp;
 
 use super::{Geography, ModelPrices, PriceBook, Rates, ServiceTier, Speed, Terms};
@@ -60,8 +67,9 @@ impl PriceBook {
         };
         let geography = if asked.us { Geography::Us } else { Geography::Anywhere };
         let mut dearest = PicoUsd::default();
-        for (row, speed) in
-            [(Some(standard), Speed::Standard), (fast, Speed::Fast)].into_iter().filter_map(|(row, speed)| Some((row?, speed)))
+        for (row, speed) in [(Some(standard), Speed::Standard), (fast, Speed::Fast)]
+            .into_iter()
+            .filter_map(|(row, speed)| Some((row?, speed)))
         {
             let terms = Terms { speed, tier: asked.tier, geography };
             let rates = row.rates_for(input_tokens);
@@ -85,7 +93,7 @@ struct Asked {
 impl Asked {
     fn of(facts: &RequestFacts) -> Self {
         let batch = facts.batch_requests > 0;
-        let says = |values: &[std::sync::Arc<str>], what: &str| {
+        let says = |values: &[Arc<str>], what: &str| {
             values.len() >= MAX_DISTINCT_VALUES || values.iter().any(|value| **value == *what)
         };
         // What a server tool puts into the prompt is cached for five minutes without being asked for.
@@ -112,6 +120,6 @@ impl Asked {
 
 /// Rounds up to nano-USD: a ceiling must not be rounded away.
 fn round_up(exact: PicoUsd) -> Option<NanoUsd> {
-    let up = exact.0.checked_add(PICO_PER_NANO - 1)?;
+    let up = exact.0.checked_add(PICO_PER_NANO.saturating_sub(1))?;
     Some(NanoUsd(up.div_euclid(PICO_PER_NANO)))
 }

@@ -20,11 +20,13 @@ pub const MAX_DISTINCT_VALUES: usize = 64;
 pub struct RequestFacts {
     /// The model asked for.
     pub model: Option<Arc<str>>,
-    /// Every model asked for: at most one, but for batches.
+    /// Every model that may serve: the one asked for (for a batch each), those of `fallbacks` and those of advisor tools.
     pub models: Vec<Arc<str>>,
     /// Whether a stream is asked for.
     pub stream: bool,
-    /// The largest answer asked for, in tokens.
+    /// Whether the API may choose other models itself when the one asked for declines (`"fallbacks": "default"`).
+    pub has_default_fallback: bool,
+    /// The largest answer asked for, in tokens; that of a fallback included.
     pub max_tokens: Option<u64>,
     /// All answers together: the same, but for batches, where it is the sum over the items.
     pub max_tokens_sum: Option<u64>,
@@ -37,7 +39,7 @@ pub struct RequestFacts {
     pub user_id: Option<Arc<str>>,
     /// The client's session, where `user_id` tells it (Claude Code).
     pub session_id: Option<Arc<str>>,
-    /// The tools offered to the model, in order; for batches each once.
+    /// The tools offered to the model, in order, those that messages bring along included; for batches each once.
     pub tools: Vec<RequestedTool>,
     /// The servers that the API's MCP connector shall use, in order; for batches each once.
     pub mcp_servers: Vec<RequestedMcpServer>,

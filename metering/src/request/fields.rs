@@ -1,5 +1,7 @@
 //! Which members of a body are facts, and what they must look like.
 
+use super::prompt::Weight;
+
 /// The longest model, tool or server name, tool type or tier, in bytes of JSON text. The API allows at most 128
 /// characters.
 pub const MAX_NAME_BYTES: usize = 1024;
@@ -19,6 +21,8 @@ pub(super) enum Dialect {
     Messages,
     Batch,
     Complete,
+    /// OpenAI-compatible.
+    ChatCompletions,
 }
 
 /// A place in a body.
@@ -36,10 +40,30 @@ pub(super) enum Node {
     Messages,
     Tools,
     Tool,
+    /// `function` of an OpenAI-compatible tool.
+    Function,
     McpServers,
     McpServer,
+    Fallbacks,
+    Fallback,
+    /// An element of `messages`.
+    Message,
+    /// A list of content blocks: `system`, or `content` of a message, of a tool's result, of a document.
+    Content,
+    Block,
+    /// `source` of an image or a document.
+    Source,
+    /// `tool` of a block that makes a tool available from there on.
+    ToolChange,
+    CacheControl,
     /// The value of a field.
     Value(Field),
+    /// A value of which only the size counts.
+    Measured(Weight),
+    /// `media_type` of a source.
+    MediaType,
+    /// `ttl` of a cache control.
+    Ttl,
 }
 
 /// A member that is a fact.
@@ -66,6 +90,15 @@ pub(super) enum Field {
     McpServerOfTool,
     McpServerName,
     McpServerUrl,
+    Fallbacks,
+    FallbackModel,
+    FallbackMaxTokens,
+    FallbackSpeed,
+    ModelOfTool,
+    MaxCompletionTokens,
+    Functions,
+    Function,
+    FunctionName,
 }
 
 /// What a field's value must be; `null` stands for an absent one everywhere.
@@ -77,6 +110,8 @@ pub(super) enum Shape {
     Boolean,
     Object(Node),
     Array(Node),
+    /// An array, or a string of at most so many bytes that stands for one.
+    ArrayOrText(Node, usize),
     /// Only its presence counts.
     Any,
 }
@@ -91,6 +126,11 @@ impl Field {
             (Node::Body, "stream") => Self::Stream,
             (Node::Body, "max_tokens") if dialect != Dialect::Complete => Self::MaxTokens,
             (Node::Body, "max_tokens_to_sample") if dialect == Dialect::Complete => Self::MaxTokensToSample,
+            (Node::Body, "max_completion_tokens") if dialect == Dialect::ChatCompletions => {
+                Self::MaxCompletionTokens
+            }
+            (Node::Body, "functions") if dialect == Dialect::ChatCompletions => Self::Functions,
+            (Node::Body, "fallbacks") => Self::Fallbacks,
             (Node::Body, "metadata") => Self::Metadata,
             (Node::Body, "messages") => Self::Messages,
             (Node::Body, "tools") => Self::Tools,
@@ -104,6 +144,12 @@ impl Field {
             (Node::Tool, "name") => Self::ToolName,
             (Node::Tool, "type") => Self::ToolType,
             (Node::Tool, "mcp_server_name") => Self::McpServerOfTool,
+            (Node::Tool, "model") => Self::ModelOfTool,
+            (Node::Tool, "function") if dialect == Dialect::ChatCompletions => Self::Function,
+            (Node::Function, "name") => Self::FunctionName,
+            (Node::Fallback, "model") => Self::FallbackModel,
+            (Node::Fallback, "max_tokens") => Self::FallbackMaxTokens,
+            (Node::Fallback, "speed") => Self::FallbackSpeed,
             (Node::McpServer, "name") => Self::McpServerName,
             (Node::McpServer, "url") => Self::McpServerUrl,
             _ => return None,
@@ -140,6 +186,15 @@ impl Field {
             Self::McpServerOfTool => "tools.mcp_server_name",
             Self::McpServerName => "mcp_servers.name",
             Self::McpServerUrl => "mcp_servers.url",
+            Self::Fallbacks => "fallbacks",
+            Self::FallbackModel => "fallbacks.model",
+            Self::FallbackMaxTokens => "fallbacks.max_tokens",
+            Self::FallbackSpeed => "fallbacks.speed",
+            Self::ModelOfTool => "tools.model",
+            Self::MaxCompletionTokens => "max_completion_tokens",
+            Self::Functions => "functions",
+            Self::Function => "tools.function",
+            Self::FunctionName => "tools.function.name",
         }
     }
 
@@ -148,10 +203,15 @@ impl Field {
             Self::Requests => Shape::Array(Node::Requests),
             Self::Params => Shape::Object(Node::Body),
             Self::Stream => Shape::Boolean,
-            Self::MaxTokens | Self::MaxTokensToSample => Shape::Unsigned(MAX_NUMBER_BYTES),
+            Self::MaxTokens
+            | Self::MaxTokensToSample
+            | Self::MaxCompletionTokens
+            | Self::FallbackMaxTokens => Shape::Unsigned(MAX_NUMBER_BYTES),
+            Self::Fallbacks => Shape::ArrayOrText(Node::Fallbacks, MAX_NAME_BYTES),
+            Self::Function => Shape::Object(Node::Function),
             Self::Metadata => Shape::Object(Node::Metadata),
             Self::Messages => Shape::Array(Node::Messages),
-            Self::Tools => Shape::Array(Node::Tools),
+            Self::Tools | Self::Functions => Shape::Array(Node::Tools),
             Self::McpServers => Shape::Array(Node::McpServers),
             Self::Container | Self::ContextManagement => Shape::Any,
             Self::UserId => Shape::Text(MAX_USER_ID_BYTES),
@@ -163,6 +223,10 @@ impl Field {
             | Self::ToolName
             | Self::ToolType
             | Self::McpServerOfTool
+            | Self::ModelOfTool
+            | Self::FunctionName
+            | Self::FallbackModel
+            | Self::FallbackSpeed
             | Self::McpServerName => Shape::Text(MAX_NAME_BYTES),
         }
     }

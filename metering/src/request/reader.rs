@@ -1,17 +1,17 @@
 //! From the scanner's questions to facts.
 
-use std::collections::HashSet;
-use std::hash::Hash;
-use std::sync::Arc;
-
 use crate::json::{Action, Captured, ValueKind, Visitor};
 
 use super::ScanFault;
-use super::facts::{
-    MAX_DISTINCT_VALUES, MAX_MCP_SERVERS, MAX_TOOLS, RequestFacts, RequestedMcpServer, RequestedTool,
-};
+use super::distinct::{Distinct, Listed};
+use super::facts::{CacheTtl, MAX_MCP_SERVERS, MAX_TOOLS, RequestFacts, RequestedMcpServer, RequestedTool};
 use super::fields::{Dialect, Field, Node, Shape};
+use super::place::{Place, place};
+use super::prompt::{NonAscii, Prompt, Source, Weight};
 use super::session::session_id;
+
+/// The type of a tool that the client runs itself, where it is written at all.
+const CLIENT_TOOL_KINDS: [&str; 2] = ["custom", "function"];
 
 /// Collects facts until the first fault, after which it asks for nothing more.
 #[derive(Debug)]
@@ -31,17 +31,24 @@ pub(super) struct FactsReader {
     mcp_server: RequestedMcpServer,
     /// Message bodies begun: 1, or one for each item of a batch.
     bodies: u64,
+    /// `max_tokens` and the prompt of the body that is being read.
+    max_tokens: Option<u64>,
+    prompt: Prompt,
+    /// Of all bodies before it.
+    prompt_tokens: u64,
+    source: Source,
     seen: Seen,
 }
 
-/// Which fields the open object of each level has shown, one bit each. Metadata, tools and servers share a level: they
-/// are never inside each other.
+/// Which fields the open object of each level has shown, one bit each. Metadata, tools, servers and fallbacks share a
+/// level: they are never inside each other.
 #[derive(Clone, Copy, Debug, Default)]
 struct Seen {
     batch: u32,
     request: u32,
     body: u32,
     part: u32,
+    function: u32,
 }
 
 impl Seen {
@@ -50,69 +57,9 @@ impl Seen {
             Node::Batch => &mut self.batch,
             Node::Request => &mut self.request,
             Node::Body => &mut self.body,
+            Node::Function => &mut self.function,
             _ => &mut self.part,
         }
-    }
-}
-
-/// The different values of one fact over all bodies.
-#[derive(Debug, Default)]
-struct Distinct {
-    values: Vec<Arc<str>>,
-    /// How many bodies have the fact.
-    present: u64,
-    overflowed: bool,
-}
-
-impl Distinct {
-    fn add(&mut self, value: &str) {
-        self.present += 1;
-        if self.values.iter().any(|known| **known == *value) {
-            return;
-        }
-        if self.values.len() < MAX_DISTINCT_VALUES {
-            self.values.push(value.into());
-        } else {
-            self.overflowed = true;
-        }
-    }
-
-    /// The value that each of so many bodies has.
-    fn agreed(&self, bodies: u64) -> Option<Arc<str>> {
-        match self.values.as_slice() {
-            [only] if self.present == bodies && !self.overflowed => Some(Arc::clone(only)),
-            _ => None,
-        }
-    }
-}
-
-/// A bounded list in the order of the body; a batch's items repeat each other, so there each value is listed once.
-#[derive(Debug)]
-struct Listed<T> {
-    values: Vec<T>,
-    known: Option<HashSet<T>>,
-    limit: usize,
-    overflowed: bool,
-}
-
-impl<T: Clone + Eq + Hash> Listed<T> {
-    fn new(dialect: Dialect, limit: usize) -> Self {
-        let known = (dialect == Dialect::Batch).then(HashSet::new);
-        Self { values: Vec::new(), known, limit, overflowed: false }
-    }
-
-    fn add(&mut self, value: T) {
-        if self.known.as_ref().is_some_and(|known| known.contains(&value)) {
-            return;
-        }
-        if self.values.len() >= self.limit {
-            self.overflowed = true;
-            return;
-        }
-        if let Some(known) = &mut self.known {
-            known.insert(value.clone());
-        }
-        self.values.push(value);
     }
 }
 
@@ -127,11 +74,15 @@ impl FactsReader {
             service_tiers: Distinct::default(),
             speeds: Distinct::default(),
             inference_geos: Distinct::default(),
-            tools: Listed::new(dialect, MAX_TOOLS),
-            mcp_servers: Listed::new(dialect, MAX_MCP_SERVERS),
+            tools: Listed::new(dialect == Dialect::Batch, MAX_TOOLS),
+            mcp_servers: Listed::new(dialect == Dialect::Batch, MAX_MCP_SERVERS),
             tool: RequestedTool::default(),
             mcp_server: RequestedMcpServer::default(),
             bodies: 0,
+            max_tokens: None,
+            prompt: Prompt::default(),
+            prompt_tokens: 0,
+            source: Source::default(),
             seen: Seen::default(),
         }
     }
@@ -140,25 +91,30 @@ impl FactsReader {
         self.fault
     }
 
-    pub(super) fn into_facts(self) -> RequestFacts {
+    /// The facts; of a body that was read to its end with what lies outside ASCII, of another without an estimate.
+    pub(super) fn into_facts(self, non_ascii: Option<NonAscii>) -> RequestFacts {
         let user_id = self.user_ids.agreed(self.bodies);
-        let overflowed = [&self.models, &self.service_tiers, &self.speeds, &self.inference_geos]
-            .iter()
-            .any(|distinct| distinct.overflowed);
+        let distinct = [&self.models, &self.service_tiers, &self.speeds, &self.inference_geos];
+        let truncated = distinct.iter().any(|distinct| distinct.overflowed())
+            || self.tools.overflowed()
+            || self.mcp_servers.overflowed();
         RequestFacts {
+            max_tokens: self.facts.max_tokens.max(self.max_tokens),
             model: self.models.agreed(self.bodies),
-            models: self.models.values,
+            models: self.models.into_values(),
             session_id: user_id.as_deref().and_then(session_id),
             user_id,
+            estimated_input_tokens: non_ascii
+                .map(|non_ascii| self.prompt_tokens.saturating_add(non_ascii.tokens())),
             service_tier: self.service_tiers.agreed(self.bodies),
-            service_tiers: self.service_tiers.values,
+            service_tiers: self.service_tiers.into_values(),
             speed: self.speeds.agreed(self.bodies),
-            speeds: self.speeds.values,
+            speeds: self.speeds.into_values(),
             inference_geo: self.inference_geos.agreed(self.bodies),
-            inference_geos: self.inference_geos.values,
-            truncated: overflowed || self.tools.overflowed || self.mcp_servers.overflowed,
-            tools: self.tools.values,
-            mcp_servers: self.mcp_servers.values,
+            inference_geos: self.inference_geos.into_values(),
+            truncated,
+            tools: self.tools.into_values(),
+            mcp_servers: self.mcp_servers.into_values(),
             batch_requests: if self.dialect == Dialect::Batch { self.facts.batch_requests } else { 0 },
             ..self.facts
         }
@@ -174,8 +130,51 @@ impl FactsReader {
         *self.seen.level(node) = 0;
         if node == Node::Body {
             self.bodies += 1;
+            self.max_tokens = None;
+            self.prompt = Prompt::default();
         }
         Action::Enter(node)
+    }
+
+    /// A message body is complete.
+    fn end_body(&mut self) {
+        self.prompt_tokens = self.prompt_tokens.saturating_add(self.prompt.tokens());
+        self.facts.max_tokens = self.facts.max_tokens.max(self.max_tokens);
+        if let Some(max_tokens) = self.max_tokens {
+            let sum = self.facts.max_tokens_sum.unwrap_or_default();
+            self.facts.max_tokens_sum = Some(sum.saturating_add(max_tokens));
+        }
+    }
+
+    /// A tool is complete.
+    fn end_tool(&mut self) {
+        let tool = std::mem::take(&mut self.tool);
+        let of_api = tool.kind.as_deref().is_some_and(|kind| !CLIENT_TOOL_KINDS.contains(&kind));
+        self.prompt.tool(of_api);
+        self.tools.add(tool);
+    }
+
+    /// A member that is no fact begins.
+    fn weigh(&mut self, parent: Node, key: &str, kind: ValueKind) -> Action<Node> {
+        match place(parent, key, kind) {
+            Place::Do(Action::Enter(Node::Tool)) => {
+                self.tool = RequestedTool::default();
+                return self.enter(Node::Tool);
+            }
+            Place::Do(Action::Enter(Node::CacheControl)) => {
+                self.facts.cache_write = self.facts.cache_write.max(Some(CacheTtl::FiveMinutes));
+                return Action::Enter(Node::CacheControl);
+            }
+            Place::Do(Action::Enter(Node::Source)) => {
+                self.source = Source::default();
+                return Action::Enter(Node::Source);
+            }
+            Place::Do(action) => return action,
+            Place::Thinking => self.prompt.thinking(),
+            Place::Citations => self.prompt.citations(),
+            Place::Remote => self.source.remote(),
+        }
+        Action::Skip
     }
 
     /// An element that must be an object.
@@ -189,15 +188,38 @@ impl FactsReader {
     fn keep(&mut self, field: Field, value: Captured<'_>) -> Option<()> {
         match field {
             Field::Stream => self.facts.stream |= value.boolean()?,
-            Field::MaxTokens | Field::MaxTokensToSample => {
-                self.facts.max_tokens = self.facts.max_tokens.max(Some(value.unsigned()?));
+            Field::MaxTokens
+            | Field::MaxTokensToSample
+            | Field::MaxCompletionTokens
+            | Field::FallbackMaxTokens => {
+                self.max_tokens = self.max_tokens.max(Some(value.unsigned()?));
             }
-            Field::Model => self.models.add(&value.text()?),
+            Field::Model => {
+                let name = value.text()?;
+                self.check_spelling(field, &name);
+                self.models.add(&name);
+            }
+            Field::FallbackModel | Field::ModelOfTool => {
+                let name = value.text()?;
+                self.check_spelling(field, &name);
+                self.models.note(&name);
+            }
+            Field::Fallbacks => {
+                value.text()?;
+                self.facts.has_default_fallback = true;
+            }
             Field::UserId => self.user_ids.add(&value.text()?),
             Field::ServiceTier => self.service_tiers.add(&value.text()?),
             Field::Speed => self.speeds.add(&value.text()?),
+            Field::FallbackSpeed => self.speeds.note(&value.text()?),
             Field::InferenceGeo => self.inference_geos.add(&value.text()?),
-            Field::ToolName => self.tool.name = Some(value.text()?.into()),
+            Field::ToolName | Field::FunctionName => {
+                let name = value.text()?;
+                if self.tool.name.is_some() {
+                    self.fail(ScanFault::DuplicateField { field: Field::ToolName.name() });
+                }
+                self.tool.name = Some(name.into());
+            }
             Field::ToolType => self.tool.kind = Some(value.text()?.into()),
             Field::McpServerOfTool => self.tool.mcp_server = Some(value.text()?.into()),
             Field::McpServerName => self.mcp_server.name = Some(value.text()?.into()),
@@ -207,11 +229,23 @@ impl FactsReader {
             | Field::Metadata
             | Field::Messages
             | Field::Tools
+            | Field::Functions
+            | Field::Function
             | Field::McpServers
             | Field::Container
             | Field::ContextManagement => {}
         }
         Some(())
+    }
+
+    /// The API's ids are lower case without blanks. Whether it would take a name that only looks like one of them for
+    /// that model is not documented, and who forbids a model must not depend on it.
+    fn check_spelling(&mut self, field: Field, name: &str) {
+        let plain = name.bytes().all(|byte| byte.is_ascii_graphic());
+        let upper = name.bytes().any(|byte| byte.is_ascii_uppercase());
+        if !plain || (upper && name.to_ascii_lowercase().contains("claude")) {
+            self.fail(ScanFault::Spelling { field: field.name() });
+        }
     }
 }
 
@@ -221,7 +255,7 @@ impl Visitor for FactsReader {
     fn root(&mut self, kind: ValueKind) -> Action<Node> {
         match (kind, self.dialect) {
             (ValueKind::Object, Dialect::Batch) => self.enter(Node::Batch),
-            (ValueKind::Object, Dialect::Messages | Dialect::Complete) => self.enter(Node::Body),
+            (ValueKind::Object, _) => self.enter(Node::Body),
             _ => self.fail(ScanFault::NotAnObject),
         }
     }
@@ -230,7 +264,9 @@ impl Visitor for FactsReader {
         if self.fault.is_some() {
             return Action::Skip;
         }
-        let Some(field) = Field::find(self.dialect, parent, key) else { return Action::Skip };
+        let Some(field) = Field::find(self.dialect, parent, key) else {
+            return self.weigh(parent, key, kind);
+        };
         let seen = self.seen.level(parent);
         if *seen & field.bit() != 0 {
             return self.fail(ScanFault::DuplicateField { field: field.name() });
@@ -238,13 +274,11 @@ impl Visitor for FactsReader {
         *seen |= field.bit();
         match (field.shape(), kind) {
             (_, ValueKind::Null) => Action::Skip,
-            (Shape::Text(limit), ValueKind::String) | (Shape::Unsigned(limit), ValueKind::Number) => {
-                Action::Capture(Node::Value(field), limit)
-            }
+            (Shape::Text(limit) | Shape::ArrayOrText(_, limit), ValueKind::String)
+            | (Shape::Unsigned(limit), ValueKind::Number) => Action::Capture(Node::Value(field), limit),
             (Shape::Boolean, ValueKind::Boolean) => Action::Capture(Node::Value(field), "false".len()),
-            (Shape::Object(node), ValueKind::Object) | (Shape::Array(node), ValueKind::Array) => {
-                self.enter(node)
-            }
+            (Shape::Object(node), ValueKind::Object)
+            | (Shape::Array(node) | Shape::ArrayOrText(node, _), ValueKind::Array) => self.enter(node),
             (Shape::Any, _) => {
                 self.facts.has_container |= field == Field::Container;
                 self.facts.has_context_management |= field == Field::ContextManagement;
@@ -261,8 +295,11 @@ impl Visitor for FactsReader {
         match parent {
             Node::Messages => {
                 self.facts.message_count += 1;
-                Action::Skip
+                self.prompt.message();
+                if kind == ValueKind::Object { Action::Enter(Node::Message) } else { Action::Skip }
             }
+            Node::Content if kind == ValueKind::Object => Action::Enter(Node::Block),
+            Node::Fallbacks => self.enter_element(Node::Fallback, kind, Field::Fallbacks),
             Node::Requests => {
                 self.facts.batch_requests += 1;
                 self.enter_element(Node::Request, kind, Field::Requests)
@@ -280,11 +317,24 @@ impl Visitor for FactsReader {
     }
 
     fn captured(&mut self, node: Node, value: Captured<'_>) {
-        let Node::Value(field) = node else { return };
-        if value.cut {
-            self.fail(ScanFault::TooLong { field: field.name() });
-        } else if self.keep(field, value).is_none() {
-            self.fail(ScanFault::UnexpectedType { field: field.name() });
+        match node {
+            Node::Measured(Weight::Data) => self.source.data(value.length),
+            Node::Measured(weight) => self.prompt.add(weight, value.length),
+            Node::MediaType => {
+                if let Some(name) = value.text() {
+                    self.source.media_type(&name);
+                }
+            }
+            Node::Ttl if value.text().as_deref() == Some("1h") => {
+                self.facts.cache_write = Some(CacheTtl::OneHour);
+            }
+            Node::Value(field) if value.cut => {
+                self.fail(ScanFault::TooLong { field: field.name() });
+            }
+            Node::Value(field) if self.keep(field, value).is_none() => {
+                self.fail(ScanFault::UnexpectedType { field: field.name() });
+            }
+            _ => {}
         }
     }
 
@@ -293,8 +343,10 @@ impl Visitor for FactsReader {
             return;
         }
         match node {
-            Node::Tool => self.tools.add(std::mem::take(&mut self.tool)),
+            Node::Tool => self.end_tool(),
             Node::McpServer => self.mcp_servers.add(std::mem::take(&mut self.mcp_server)),
+            Node::Source => self.prompt.source(std::mem::take(&mut self.source)),
+            Node::Body => self.end_body(),
             _ => {}
         }
     }

@@ -1,6 +1,8 @@
 use super::*;
 
+mod bypasses;
 mod oracle;
+mod prompts;
 mod recorded;
 
 fn read(kind: EndpointKind, body: &[u8]) -> RequestReading {
@@ -57,8 +59,9 @@ fn every_fact_of_a_message_is_read() {
         stream: true,
         max_tokens: Some(1024),
         max_tokens_sum: Some(1024),
-        estimated_input_tokens: None,
+        estimated_input_tokens: reading.facts.estimated_input_tokens, // see `prompts`
         cache_write: None,
+        has_default_fallback: false,
         user_id: Some("user_0a1b_account__session_9d3c0d1e-0000-4000-8000-000000000001".into()),
         session_id: Some("9d3c0d1e-0000-4000-8000-000000000001".into()),
         tools: vec![
@@ -89,7 +92,7 @@ fn every_fact_of_a_message_is_read() {
 
 #[test]
 fn only_endpoints_with_facts_are_scanned() {
-    for kind in [EndpointKind::Messages, EndpointKind::Complete, BATCH] {
+    for kind in [EndpointKind::Messages, EndpointKind::Complete, EndpointKind::ChatCompletions, BATCH] {
         assert!(RequestScan::new(kind, Encoding::Gzip).is_some());
     }
     for kind in [
@@ -118,8 +121,11 @@ fn null_is_as_good_as_absent() {
         "container":null,"mcp_servers":[{"name":null}]}"#,
     );
     assert_eq!(reading.fault, None);
-    let expected =
-        RequestFacts { mcp_servers: vec![RequestedMcpServer::default()], ..RequestFacts::default() };
+    let expected = RequestFacts {
+        mcp_servers: vec![RequestedMcpServer::default()],
+        estimated_input_tokens: reading.facts.estimated_input_tokens,
+        ..RequestFacts::default()
+    };
     assert_eq!(reading.facts, expected);
 }
 
@@ -242,7 +248,8 @@ fn a_batch_is_the_sum_of_its_items() {
     let reading = read(BATCH, body.as_bytes());
     assert_eq!(reading.fault, None);
     let facts = reading.facts;
-    assert_eq!((facts.batch_requests, facts.message_count, facts.max_tokens), (3, 3, Some(5)));
+    assert_eq!((facts.batch_requests, facts.message_count), (3, 3));
+    assert_eq!((facts.max_tokens, facts.max_tokens_sum), (Some(5), Some(8)));
     assert_eq!((facts.model, facts.models), (None, vec!["a".into(), "b".into()]));
     assert_eq!((facts.inference_geo, facts.inference_geos), (Some("us".into()), vec!["us".into()]));
     assert_eq!((facts.speed, facts.speeds), (None, vec!["fast".into()]), "not all items ask for it");

@@ -11,7 +11,7 @@ use serde_json::Value;
 use crate::recorded::{Exchange, exchanges};
 
 /// When the replayed traffic happens.
-fn today() -> Timestamp {
+pub(crate) fn today() -> Timestamp {
     "2026-11-21T12:00:00Z".parse().unwrap()
 }
 

@@ -5,4 +5,6 @@ mod estimate;
 #[cfg(test)]
 mod figures;
 #[cfg(test)]
+mod prompt;
+#[cfg(test)]
 mod recorded;

@@ -8,11 +8,13 @@ use mindweave_metering::{Endpoint, MeteredResponse, Outcome, ResponseHead, Respo
 use serde_json::Value;
 
 /// One recorded exchange, as far as metering sees it.
+#[derive(Clone)]
 pub(crate) struct Exchange {
     pub(crate) id: String,
     pub(crate) kind: String,
     pub(crate) endpoint: Endpoint,
     pub(crate) requested_model: Option<String>,
+    pub(crate) request_body: Vec<u8>,
     pub(crate) status: u16,
     pub(crate) content_type: Option<String>,
     pub(crate) content_encoding: Option<String>,
@@ -52,15 +54,18 @@ impl Exchange {
             (Value::Null, None) => Vec::new(),
             (parsed, None) => parsed.to_string().into_bytes(),
         };
-        let requested = match &request["body"] {
-            Value::String(text) => serde_json::from_str(text).unwrap_or(Value::Null),
-            parsed => parsed.clone(),
+        let request_body = match &request["body"] {
+            Value::Null => Vec::new(),
+            Value::String(text) => text.clone().into_bytes(),
+            parsed => serde_json::to_vec(parsed).unwrap(),
         };
+        let requested: Value = serde_json::from_slice(&request_body).unwrap_or(Value::Null);
         Self {
             id: record["id"].as_str().unwrap().to_owned(),
             kind: record["kind"].as_str().unwrap().to_owned(),
             endpoint: Endpoint::of(request["method"].as_str().unwrap(), request["path"].as_str().unwrap()),
             requested_model: requested["model"].as_str().map(str::to_owned),
+            request_body,
             status: u16::try_from(response["status"].as_u64().unwrap()).unwrap(),
             content_type: header("content-type"),
             content_encoding: header("content-encoding"),

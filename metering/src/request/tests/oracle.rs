@@ -35,6 +35,7 @@ struct Tool {
     #[serde(rename = "type")]
     kind: Option<String>,
     mcp_server_name: Option<String>,
+    model: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -43,21 +44,36 @@ struct Server {
     url: Option<String>,
 }
 
-/// What serde reads; `None` when it refuses the body.
+/// Whether the API could have a model of this name.
+fn is_spelled(model: Option<&str>) -> bool {
+    let looks_like_one = |name: &str| name.to_lowercase().contains("claude") && name != name.to_lowercase();
+    model.is_none_or(|name| name.chars().all(|char| char.is_ascii_graphic()) && !looks_like_one(name))
+}
+
+/// What serde reads; `None` when it refuses the body. Without the estimate.
 pub(super) fn facts(body: &[u8]) -> Option<RequestFacts> {
     // A derived struct can also be read from an array; the API's and ours cannot.
     if body.iter().find(|byte| !byte.is_ascii_whitespace()) != Some(&b'{') {
         return None;
     }
     let body: Body = serde_json::from_slice(body).ok()?;
+    let tool_models = body.tools.iter().flatten().map(|tool| tool.model.as_deref());
+    if !is_spelled(body.model.as_deref()) || !tool_models.clone().all(is_spelled) {
+        return None;
+    }
+    let mut models: Vec<&str> = body.model.as_deref().into_iter().chain(tool_models.flatten()).collect();
+    models.sort_unstable();
+    models.dedup();
+    let models = models.into_iter().map(Arc::from).collect();
     let text = |value: &Option<String>| value.as_deref().map(Arc::from);
     let list = |value: &Option<String>| value.as_deref().map(Arc::from).into_iter().collect::<Vec<_>>();
     let user_id = text(&body.metadata.and_then(|metadata| metadata.user_id));
     Some(RequestFacts {
         model: text(&body.model),
-        models: list(&body.model),
+        models,
         stream: body.stream.unwrap_or(false),
         max_tokens: body.max_tokens,
+        max_tokens_sum: body.max_tokens,
         session_id: user_id.as_deref().and_then(session::session_id),
         user_id,
         tools: body
@@ -83,6 +99,9 @@ pub(super) fn facts(body: &[u8]) -> Option<RequestFacts> {
         speeds: list(&body.speed),
         inference_geo: text(&body.inference_geo),
         inference_geos: list(&body.inference_geo),
+        estimated_input_tokens: None,
+        cache_write: None,
+        has_default_fallback: false,
         has_container: body.container.is_some(),
         has_context_management: body.context_management.is_some(),
         batch_requests: 0,
@@ -102,6 +121,13 @@ fn quoted(text: &str, escape: bool) -> String {
 fn string() -> impl Strategy<Value = String> {
     (prop_oneof!["[a-z0-9-]{0,20}", any::<String>()], any::<bool>())
         .prop_map(|(text, escape)| quoted(&text.chars().take(100).collect::<String>(), escape))
+}
+
+/// Mostly a name that a model could have.
+fn model() -> impl Strategy<Value = String> {
+    let name =
+        prop_oneof![8 => "[a-z0-9:/@._-]{0,20}", 1 => "Claude-[a-z]{1,3}|[A-Z]{1,4} ?", 1 => any::<String>()];
+    (name, any::<bool>()).prop_map(|(name, escape)| quoted(&name, escape))
 }
 
 /// Mostly the right type, sometimes another. Never an array, which a derived struct would take for an object.
@@ -158,6 +184,7 @@ fn body() -> impl Strategy<Value = String> {
         ("name", or_other(string()).boxed()),
         ("type", or_other(string()).boxed()),
         ("mcp_server_name", or_other(string()).boxed()),
+        ("model", or_other(model()).boxed()),
         ("input_schema", Just(r#"{"type":"object","name":[{}]}"#.to_owned()).boxed()),
     ]));
     let server = object(some_of(vec![
@@ -170,7 +197,17 @@ fn body() -> impl Strategy<Value = String> {
     let message =
         prop_oneof![string(), Just(r#"{"role":"user","content":[{"model":"x"},[],{}]}"#.to_owned())];
     object(some_of(vec![
-        ("model", or_other(string()).boxed()),
+        ("model", or_other(model()).boxed()),
+        (
+            "cache_control",
+            proptest::sample::select(vec![
+                r#"{"type":"ephemeral"}"#.to_owned(),
+                r#"{"ttl":"5m","type":"ephemeral"}"#.to_owned(),
+                r#"{"ttl":"\u0031h"}"#.to_owned(),
+                "null".to_owned(),
+            ])
+            .boxed(),
+        ),
         ("stream", or_other(any::<bool>().prop_map(|flag| flag.to_string())).boxed()),
         ("max_tokens", or_other(any::<u64>().prop_map(|count| count.to_string())).boxed()),
         ("metadata", or_other(metadata).boxed()),
@@ -187,12 +224,25 @@ fn body() -> impl Strategy<Value = String> {
     ]))
 }
 
+/// Without what is not compared: the estimate, lifetimes (of which a duplicate is no fault: the longest counts), and the
+/// order in which models were found.
+pub(super) fn comparable(facts: RequestFacts) -> RequestFacts {
+    let mut facts = RequestFacts { estimated_input_tokens: None, cache_write: None, ..facts };
+    facts.models.sort_unstable();
+    facts
+}
+
 fn check(text: &[u8]) -> Result<(), TestCaseError> {
     let reading = read(EndpointKind::Messages, text);
+    let key_fault = matches!(reading.fault, Some(ScanFault::Json { kind: JsonFaultKind::KeyNotUnicode, .. }));
+    if key_fault && serde_json::from_slice::<serde_json::Value>(text).is_err() {
+        return Ok(()); // in a part that serde ignores here
+    }
     match facts(text) {
         Some(expected) => {
             prop_assert_eq!(reading.fault, None, "{}", text.escape_ascii());
-            prop_assert_eq!(reading.facts, expected, "{}", text.escape_ascii());
+            prop_assert!(reading.facts.estimated_input_tokens.is_some());
+            prop_assert_eq!(comparable(reading.facts), expected, "{}", text.escape_ascii());
         }
         None => prop_assert!(reading.fault.is_some(), "serde refuses {}", text.escape_ascii()),
     }

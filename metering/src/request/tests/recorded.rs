@@ -54,7 +54,9 @@ fn check(exchange: &Value) -> bool {
     }
     match endpoint.kind {
         EndpointKind::Messages => match oracle::facts(&body) {
-            Some(expected) => assert_eq!((reading.fault, reading.facts), (None, expected), "{id}"),
+            Some(expected) => {
+                assert_eq!((reading.fault, oracle::comparable(reading.facts)), (None, expected), "{id}");
+            }
             None => assert!(reading.fault.is_some(), "{id}: serde refuses it"),
         },
         EndpointKind::Batches(_) => {
