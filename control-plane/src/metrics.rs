@@ -12,7 +12,7 @@ const LIVE_LAGGED: &str = "mindweave_control_plane_live_lagged_events_total";
 const TASK_FAILURES: &str = "mindweave_control_plane_task_failures_total";
 
 /// The background tasks that can fail, as their label names them.
-pub(crate) const TASKS: [&str; 2] = ["rollup", "retention"];
+pub(crate) const TASKS: [&str; 3] = ["rollup", "retention", "usage_feed"];
 
 /// Shows every series from the start, at zero: an alert on a counter that appears with its first failure misses that one.
 pub(crate) fn register() {

@@ -18,7 +18,7 @@ use crate::db::{Db, StoreError};
 use crate::http::problem::chain;
 use crate::secrets::MasterKey;
 
-pub(crate) use store::revision_raise;
+pub(crate) use store::{revision_raise, revision_read};
 
 /// Builds and publishes snapshots.
 #[derive(Debug)]

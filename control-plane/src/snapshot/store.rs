@@ -38,7 +38,8 @@ pub(crate) async fn revision_view(db: &Db) -> Result<u64, StoreError> {
     revision_read(&mut tx).await
 }
 
-async fn revision_read(tx: &mut SqliteConnection) -> Result<u64, StoreError> {
+/// The revision of the last change that this transaction sees.
+pub(crate) async fn revision_read(tx: &mut SqliteConnection) -> Result<u64, StoreError> {
     let revision: i64 = sqlx::query_scalar("SELECT snapshot_revision FROM installation")
         .fetch_one(tx)
         .await

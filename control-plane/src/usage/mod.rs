@@ -16,6 +16,7 @@ pub(crate) mod totals;
 
 #[cfg(test)]
 pub(crate) use decode::decode;
+pub(crate) use feed::FEED_TASK;
 pub use feed::{UsageFeeds, UsageSubscription};
 pub(crate) use ingest::Ingest;
 pub(crate) use live::LiveEvents;

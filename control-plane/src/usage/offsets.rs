@@ -1,5 +1,7 @@
 //! How far each source is in the ledger, and who may move it.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 use sqlx::SqliteConnection;
 
@@ -62,4 +64,20 @@ pub(crate) async fn offset_move(
     .fetch_optional(tx)
     .await
     .doing("moving an offset")
+}
+
+/// The positions of these sources, of those that have one.
+pub(crate) async fn positions_read(
+    tx: &mut SqliteConnection,
+    sources: &[Arc<str>],
+) -> Result<Vec<(String, i64)>, StoreError> {
+    let sources = serde_json::to_string(sources).unwrap_or_default(); // texts always serialise
+    sqlx::query_as(
+        "SELECT source, position FROM consumer_offsets
+         WHERE position IS NOT NULL AND source IN (SELECT value FROM json_each(?))",
+    )
+    .bind(sources)
+    .fetch_all(tx)
+    .await
+    .doing("reading positions")
 }

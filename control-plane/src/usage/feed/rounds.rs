@@ -1,0 +1,116 @@
+//! One reading of the figures.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use mindweave_metering::QuotaId;
+use mindweave_policy::CounterUsage;
+use sqlx::SqliteConnection;
+use tokio::time::Instant;
+
+use crate::clock;
+use crate::db::{Db, StoreError};
+use crate::snapshot::revision_read;
+use crate::stored::timestamp;
+use crate::usage::counters::{
+    Rules, RulesCache, StoredCounter, counters_current, counters_moved_after, last_move, rules_read,
+};
+use crate::usage::offsets;
+
+/// What the ledger said at one moment.
+#[derive(Debug)]
+pub(super) struct Round {
+    /// When the reading began.
+    pub(super) began: Instant,
+    pub(super) as_of: Timestamp,
+    /// No counter moved after this move.
+    pub(super) through: i64,
+    /// Counters of current windows, each with the move that left it so.
+    pub(super) counters: Vec<(i64, CounterUsage)>,
+    /// The last sequence in the ledger, for each journal that was asked for and has one.
+    pub(super) positions: HashMap<Arc<str>, u64>,
+}
+
+/// Reads the counters that moved after this move, or all that are current, and the positions of these journals.
+pub(super) async fn read(
+    db: &Db,
+    rules: &RulesCache,
+    moved: Option<i64>,
+    journals: &[Arc<str>],
+) -> Result<Round, StoreError> {
+    let (began, as_of) = (Instant::now(), clock::now());
+    let mut tx = db.begin_read().await?;
+    let through = last_move(&mut tx).await?;
+    let counters = match moved {
+        Some(moved) if moved >= through => Vec::new(),
+        _ => {
+            let rules = current_rules(&mut tx, rules).await?;
+            match moved {
+                Some(moved) => current(&rules, counters_moved_after(&mut tx, moved).await?, as_of)?,
+                None => all(&mut tx, &rules, as_of).await?,
+            }
+        }
+    };
+    let positions = positions(&mut tx, journals).await?;
+    Ok(Round { began, as_of, through, counters, positions })
+}
+
+async fn current_rules(tx: &mut SqliteConnection, cache: &RulesCache) -> Result<Arc<Rules>, StoreError> {
+    let revision = i64::try_from(revision_read(tx).await?).unwrap_or(i64::MAX);
+    if let Some(rules) = cache.get(revision) {
+        return Ok(rules);
+    }
+    let rules = Arc::new(rules_read(tx).await?);
+    cache.remember(revision, Arc::clone(&rules));
+    Ok(rules)
+}
+
+async fn all(
+    tx: &mut SqliteConnection,
+    rules: &Rules,
+    now: Timestamp,
+) -> Result<Vec<(i64, CounterUsage)>, StoreError> {
+    let mut counters = Vec::new();
+    for rule in rules.iter() {
+        for stored in counters_current(tx, rule, now).await? {
+            counters.push((stored.moved, told(rule.quota.id.clone(), stored)?));
+        }
+    }
+    Ok(counters)
+}
+
+/// Those whose window has not ended; late events move counters of windows that nobody is held to any more.
+fn current(
+    rules: &Rules,
+    moved: Vec<StoredCounter>,
+    now: Timestamp,
+) -> Result<Vec<(i64, CounterUsage)>, StoreError> {
+    let now = now.as_microsecond();
+    let starts: HashMap<&str, (&QuotaId, i64)> =
+        rules.iter().map(|rule| (rule.quota.id.as_str(), (&rule.quota.id, rule.window(now).0))).collect();
+    let mut counters = Vec::with_capacity(moved.len());
+    for stored in moved {
+        match starts.get(stored.quota_id.as_str()) {
+            Some((id, start)) if stored.window_start >= *start => {
+                counters.push((stored.moved, told((*id).clone(), stored)?));
+            }
+            _ => {}
+        }
+    }
+    Ok(counters)
+}
+
+fn told(quota_id: QuotaId, stored: StoredCounter) -> Result<CounterUsage, StoreError> {
+    let window_start = timestamp(stored.window_start)?;
+    Ok(CounterUsage { quota_id, subject: stored.subject.into(), window_start, used: stored.used })
+}
+
+async fn positions(
+    tx: &mut SqliteConnection,
+    journals: &[Arc<str>],
+) -> Result<HashMap<Arc<str>, u64>, StoreError> {
+    let known = offsets::positions_read(tx, journals).await?;
+    let number = |(source, position): (String, i64)| Some((source.into(), u64::try_from(position).ok()?));
+    Ok(known.into_iter().filter_map(number).collect())
+}
