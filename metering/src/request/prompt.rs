@@ -191,7 +191,7 @@ pub(super) struct NonAscii {
 /// So much of the beginning is counted byte by byte.
 const COUNTED_BYTES: usize = 1024;
 /// Behind it, in each stripe of so many bytes ...
-const STRIPE_BYTES: usize = 2048;
+const STRIPE_BYTES: usize = 4096;
 /// ... so many are looked at: counting all would cost a body of text a third more.
 const SAMPLED_BYTES: usize = 64;
 
@@ -217,7 +217,7 @@ impl NonAscii {
 
     /// The tokens that they add.
     pub(super) fn tokens(&self) -> u64 {
-        const PER_SAMPLED: u64 = 32; // STRIPE_BYTES / SAMPLED_BYTES
+        const PER_SAMPLED: u64 = 64; // STRIPE_BYTES / SAMPLED_BYTES
         let bytes = self.sampled.saturating_mul(PER_SAMPLED).saturating_add(self.counted);
         bytes.saturating_mul(NON_ASCII_MILLITOKENS) / 1_000
     }
