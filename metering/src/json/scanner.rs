@@ -242,10 +242,22 @@ impl<N: Copy> Scanner<N> {
         role: Role,
         visitor: &mut V,
     ) -> Result<usize, JsonFaultKind> {
-        let rest = chunk.get(at..).unwrap_or_default();
-        let plain = text::plain_len(rest);
-        let end = at + plain;
-        self.keep_key(role, rest.get(..plain).unwrap_or_default());
+        let mut end = at;
+        loop {
+            let rest = chunk.get(end..).unwrap_or_default();
+            let plain = text::plain_len(rest);
+            self.keep_key(role, rest.get(..plain).unwrap_or_default());
+            end += plain;
+            // Text has an escape every few words, code one on every line: cross them without leaving the string.
+            match (chunk.get(end), chunk.get(end + 1)) {
+                (Some(b'\\'), Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't'))
+                    if role == Role::Value =>
+                {
+                    end += 2;
+                }
+                _ => break,
+            }
+        }
         match chunk.get(end) {
             None => return Ok(end),
             Some(b'"') if role == Role::Key => self.state = State::Colon,
@@ -255,7 +267,7 @@ impl<N: Copy> Scanner<N> {
                 self.state = State::Escape(role);
             }
             // Reported where the string was entered or resumed unless we move there first.
-            Some(_) if plain > 0 => return Ok(end),
+            Some(_) if end > at => return Ok(end),
             Some(_) => return Err(JsonFaultKind::ControlCharacter),
         }
         Ok(end + 1)

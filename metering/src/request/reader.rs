@@ -264,9 +264,12 @@ impl Visitor for FactsReader {
         if self.fault.is_some() {
             return Action::Skip;
         }
-        let Some(field) = Field::find(self.dialect, parent, key) else {
-            return self.weigh(parent, key, kind);
+        // Most members of a body are the blocks' and the messages', which are no facts.
+        let field = match parent {
+            Node::Block | Node::Message | Node::Source => None,
+            _ => Field::find(self.dialect, parent, key),
         };
+        let Some(field) = field else { return self.weigh(parent, key, kind) };
         let seen = self.seen.level(parent);
         if *seen & field.bit() != 0 {
             return self.fail(ScanFault::DuplicateField { field: field.name() });
