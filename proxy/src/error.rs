@@ -41,6 +41,8 @@ pub(crate) enum ProxyError {
     UpstreamKeyMissing,
     #[error("no default project is known")]
     DefaultProjectMissing,
+    #[error("the control plane has not said yet what is in force")]
+    NoSnapshot,
     #[error("the method is not supported by a gateway")]
     MethodNotSupported,
     #[error("a transfer coding other than chunked")]
@@ -179,6 +181,7 @@ impl ProxyError {
             | Self::CredentialNotRegistered
             | Self::UpstreamKeyMissing
             | Self::DefaultProjectMissing
+            | Self::NoSnapshot
             | Self::MethodNotSupported
             | Self::TransferCodingUnsupported
             | Self::HostAmbiguous
@@ -280,6 +283,7 @@ mod tests {
             ProxyError::CredentialNotRegistered,
             ProxyError::UpstreamKeyMissing,
             ProxyError::DefaultProjectMissing,
+            ProxyError::NoSnapshot,
             ProxyError::MethodNotSupported,
             ProxyError::TransferCodingUnsupported,
             ProxyError::HostAmbiguous,

@@ -37,6 +37,9 @@ pub(crate) fn identify(
     unregistered: Unregistered,
     now: Timestamp,
 ) -> Result<Identity, ProxyError> {
+    if snapshot.revision == 0 {
+        return Err(ProxyError::NoSnapshot); // a key that is not known yet is not an unknown key
+    }
     let virtual_key = virtual_key(headers);
     let own_key = headers.get(X_MINDWEAVE_KEY).map(|value| value.as_bytes().trim_ascii());
     if let Some(key) = own_key.or(virtual_key.as_ref().map(|(_, key)| *key)) {

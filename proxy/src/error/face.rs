@@ -40,12 +40,13 @@ pub(super) struct Face {
 
 impl Face {
     /// Every answer of our own.
-    pub(super) const ALL: [Self; 40] = [
+    pub(super) const ALL: [Self; 41] = [
         KEY_UNKNOWN,
         KEY_EXPIRED,
         CREDENTIAL_NOT_REGISTERED,
         UPSTREAM_KEY_MISSING,
         DEFAULT_PROJECT_MISSING,
+        NO_SNAPSHOT,
         METHOD_NOT_SUPPORTED,
         TRANSFER_CODING_UNSUPPORTED,
         HOST_AMBIGUOUS,
@@ -101,6 +102,7 @@ impl Face {
             ProxyError::CredentialNotRegistered => CREDENTIAL_NOT_REGISTERED,
             ProxyError::UpstreamKeyMissing => UPSTREAM_KEY_MISSING,
             ProxyError::DefaultProjectMissing => DEFAULT_PROJECT_MISSING,
+            ProxyError::NoSnapshot => NO_SNAPSHOT,
             ProxyError::MethodNotSupported => METHOD_NOT_SUPPORTED,
             ProxyError::TransferCodingUnsupported => TRANSFER_CODING_UNSUPPORTED,
             ProxyError::HostAmbiguous => HOST_AMBIGUOUS,
@@ -173,6 +175,13 @@ const DEFAULT_PROJECT_MISSING: Face = Face::new(
     "api_error",
     "default_project_missing",
     "The gateway does not know its default project yet.",
+    Retry::After(SNAPSHOT_RETRY),
+);
+const NO_SNAPSHOT: Face = Face::new(
+    503,
+    "api_error",
+    "no_snapshot",
+    "The gateway does not know its keys and projects yet.",
     Retry::After(SNAPSHOT_RETRY),
 );
 const METHOD_NOT_SUPPORTED: Face = Face::new(
