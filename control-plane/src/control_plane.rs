@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use mindweave_policy::SnapshotStore;
+use mindweave_policy::{Secret, SnapshotStore};
 use tokio::net::TcpListener;
 
 use crate::app::App;
@@ -15,7 +15,7 @@ use crate::config::ControlPlaneConfig;
 use crate::db::{Db, OpenError, StoreError};
 use crate::entropy::NoEntropy;
 use crate::governance::{Checker, Replays, ReservedSource, ReservedView};
-use crate::http::auth::AdminToken;
+use crate::http::auth::{AdminToken, ProxyToken};
 use crate::http::problem::chain;
 use crate::http::{router, server};
 use crate::metrics;
@@ -23,6 +23,7 @@ use crate::projects::{HomeError, home_ensure};
 use crate::rollup::{Retention, retention_run, rollup_run};
 use crate::snapshot::{FirstSnapshotError, Publisher};
 use crate::tasks::Tasks;
+use crate::watch::{self, Past, RemoteSources};
 use crate::usage::{FEED_TASK, Ingest, LiveEvents, UsageFeeds, UsageSink};
 
 /// How often the snapshot's revision is compared with the database. Half of the second within which a change must be in
@@ -39,6 +40,12 @@ pub enum StartError {
     /// The admin token is empty: everybody would be an admin.
     #[error("the admin token is empty")]
     EmptyAdminToken,
+    /// The proxy token is empty: everybody would get every Claude key.
+    #[error("the proxy token is empty")]
+    EmptyProxyToken,
+    /// The two tokens are the same: every proxy would be an admin.
+    #[error("the proxy token is the admin token: give proxies one of their own")]
+    SameTokens,
     /// The database could not be opened.
     #[error(transparent)]
     Open(#[from] OpenError),
@@ -115,10 +122,9 @@ impl ControlPlane {
     /// # Errors
     /// See [`StartError`].
     pub async fn start(config: ControlPlaneConfig) -> Result<Self, StartError> {
-        if config.admin_token.expose_secret().trim().is_empty() {
-            return Err(StartError::EmptyAdminToken);
-        }
+        check_tokens(&config)?;
         let token = AdminToken::new(&config.admin_token)?;
+        let proxy_token = ProxyToken::new(config.proxy_token.as_ref())?;
         metrics::register();
         let db = Db::open(&config.database).await?;
         let home = Arc::new(home_ensure(&db).await?);
@@ -142,11 +148,15 @@ impl ControlPlane {
             reserved: Arc::clone(&reserved),
             stop: tasks.stop(),
         };
-        tasks.spawn("api", server::serve(listener, router::build(app, token), tasks.stop()));
-        spawn_background(&mut tasks, &db, &publisher, config.retention);
         let ingest = Ingest::new(db.clone(), live);
         let feeds = UsageFeeds::new(db.clone(), ingest.counters_moved(), tasks.stop());
         tasks.spawn(FEED_TASK, feeds.clone().run());
+        let past = Past::follow(&publisher.snapshots())?;
+        let sources = RemoteSources::new(ingest.clone());
+        let internal = watch::routes(past, feeds.clone(), sources, tasks.stop());
+        let router = router::build(app, token, internal, proxy_token);
+        tasks.spawn("api", server::serve(listener, router, tasks.stop()));
+        spawn_background(&mut tasks, &db, &publisher, config.retention);
         Ok(Self { local_addr, db, publisher, ingest, feeds, reserved, tasks })
     }
 
@@ -184,6 +194,16 @@ impl ControlPlane {
     pub async fn shutdown(self) {
         self.tasks.shutdown().await;
         self.db.close().await;
+    }
+}
+
+fn check_tokens(config: &ControlPlaneConfig) -> Result<(), StartError> {
+    let blank = |token: &Secret| token.expose_secret().trim().is_empty();
+    match &config.proxy_token {
+        _ if blank(&config.admin_token) => Err(StartError::EmptyAdminToken),
+        Some(token) if blank(token) => Err(StartError::EmptyProxyToken),
+        Some(token) if *token == config.admin_token => Err(StartError::SameTokens),
+        _ => Ok(()),
     }
 }
 

@@ -4,8 +4,8 @@
 //! reading of requests, the listener), `db` (one writer, a few readers), `snapshot` (what proxies know, published at every
 //! change), `rollup` (sums by minute, hour and day), `secrets` (sealing), `tasks` (background work).
 //!
-//! The data plane meets this crate in two places only: it reads [`ControlPlane::snapshots`] and delivers events to
-//! [`ControlPlane::usage_sink`].
+//! The data plane meets this crate in three places only: it reads [`ControlPlane::snapshots`] and [`ControlPlane::usage_feed`],
+//! and delivers events to [`ControlPlane::usage_sink`]. For proxies in other processes, `watch` is all three over HTTP.
 
 mod analytics;
 mod app;
@@ -29,6 +29,7 @@ mod tasks;
 #[cfg(test)]
 mod testing;
 mod usage;
+mod watch;
 
 pub use config::ControlPlaneConfig;
 pub use control_plane::{ControlPlane, StartError};

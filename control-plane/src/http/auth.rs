@@ -1,4 +1,4 @@
-//! Who may call the API: for now, whoever has the admin token.
+//! Who may call: admins the API, proxies what is theirs. Each has a token of its own, which opens nothing else.
 
 use std::sync::Arc;
 
@@ -15,17 +15,12 @@ use crate::entropy::{self, NoEntropy};
 /// Answers without a token, for load balancers and probes. Says nothing but that the process answers.
 pub(crate) const HEALTH_PATH: &str = "/v1/health";
 
-/// The admin token as it is kept: an HMAC under a key of this process, whose verification takes the same time for every
-/// wrong token.
+/// A token as it is kept: an HMAC under a key of this process, whose verification takes the same time for every wrong token.
 #[derive(Clone)]
-pub(crate) struct AdminToken(Arc<(hmac::Key, hmac::Tag)>);
+struct Token(Arc<(hmac::Key, hmac::Tag)>);
 
-impl AdminToken {
-    /// Takes the configured token.
-    ///
-    /// # Errors
-    /// When the operating system has no random bytes.
-    pub(crate) fn new(token: &Secret) -> Result<Self, NoEntropy> {
+impl Token {
+    fn new(token: &Secret) -> Result<Self, NoEntropy> {
         let key = hmac::Key::new(hmac::HMAC_SHA256, &entropy::bytes::<32>()?);
         let tag = hmac::sign(&key, token.expose_secret().as_bytes());
         Ok(Self(Arc::new((key, tag))))
@@ -37,19 +32,72 @@ impl AdminToken {
     }
 }
 
+/// The admin token.
+#[derive(Clone)]
+pub(crate) struct AdminToken(Token);
+
+impl AdminToken {
+    /// Takes the configured token.
+    ///
+    /// # Errors
+    /// When the operating system has no random bytes.
+    pub(crate) fn new(token: &Secret) -> Result<Self, NoEntropy> {
+        Token::new(token).map(Self)
+    }
+}
+
+/// The proxy token, if proxies of other processes are taken at all.
+#[derive(Clone)]
+pub(crate) struct ProxyToken(Option<Token>);
+
+impl ProxyToken {
+    /// Takes the configured token.
+    ///
+    /// # Errors
+    /// When the operating system has no random bytes.
+    pub(crate) fn new(token: Option<&Secret>) -> Result<Self, NoEntropy> {
+        token.map(Token::new).transpose().map(Self)
+    }
+}
+
 /// Lets a request through that carries the admin token.
 pub(crate) async fn require(State(token): State<AdminToken>, request: Request, next: Next) -> Response {
     if request.uri().path() == HEALTH_PATH {
         return next.run(request).await;
     }
-    let presented = request.headers().get(AUTHORIZATION).map(|value| bearer(value.as_bytes()));
-    let detail = match presented {
-        Some(Some(presented)) if token.matches(presented) => return next.run(request).await,
-        Some(Some(_)) => "this is not the admin token of this installation",
-        Some(None) => "the authorization header must be: Bearer <admin token>",
-        None => "send the admin token: authorization: Bearer <admin token>",
+    let detail = match presented(&request) {
+        Presented::Token(presented) if token.0.matches(presented) => return next.run(request).await,
+        Presented::Token(_) => "this is not the admin token of this installation",
+        Presented::NoBearer => "the authorization header must be: Bearer <admin token>",
+        Presented::Nothing => "send the admin token: authorization: Bearer <admin token>",
     };
     Problem::new(Code::Unauthorized, detail).into_response()
+}
+
+/// Lets a request through that carries the proxy token.
+pub(crate) async fn require_proxy(State(token): State<ProxyToken>, request: Request, next: Next) -> Response {
+    let Some(token) = &token.0 else {
+        let detail = "this control plane takes no proxies: it was started without a proxy token";
+        return Problem::new(Code::Unauthorized, detail).into_response();
+    };
+    let detail = match presented(&request) {
+        Presented::Token(presented) if token.matches(presented) => return next.run(request).await,
+        Presented::Token(_) => "this is not the proxy token of this control plane",
+        Presented::NoBearer => "the authorization header must be: Bearer <proxy token>",
+        Presented::Nothing => "send the proxy token: authorization: Bearer <proxy token>",
+    };
+    Problem::new(Code::Unauthorized, detail).into_response()
+}
+
+enum Presented<'a> {
+    Token(&'a [u8]),
+    NoBearer,
+    Nothing,
+}
+
+fn presented(request: &Request) -> Presented<'_> {
+    let Some(value) = request.headers().get(AUTHORIZATION) else { return Presented::Nothing };
+    bearer(value.as_bytes()).map_or(Presented::NoBearer, Presented::Token)
 }
 
 /// The token of a `Bearer` credential; the scheme's letter case does not matter (RFC 9110, section 11.1).

@@ -12,7 +12,7 @@ use axum::{Json, Router};
 use http_body::Body;
 use serde::Serialize;
 
-use super::auth::{self, AdminToken, HEALTH_PATH};
+use super::auth::{self, AdminToken, HEALTH_PATH, ProxyToken};
 use super::problem::{Code, Problem};
 use crate::app::App;
 use crate::{analytics, credentials, governance, keys, orgs, projects, usage};
@@ -24,8 +24,9 @@ const MAX_POLICY_BODY_BYTES: usize = 4 * 1024 * 1024;
 /// Longest time to an answer's head, arrival of the body included.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Builds the API.
-pub(crate) fn build(app: App, token: AdminToken) -> Router {
+/// Builds the API, and beside it what proxies use, whose routes come with their own state.
+pub(crate) fn build(app: App, token: AdminToken, internal: Router<App>, proxy_token: ProxyToken) -> Router {
+    let internal = internal.layer(middleware::from_fn_with_state(proxy_token, auth::require_proxy));
     Router::new()
         .route(HEALTH_PATH, get(health))
         .merge(projects::routes())
@@ -39,6 +40,7 @@ pub(crate) fn build(app: App, token: AdminToken) -> Router {
         .method_not_allowed_fallback(method_not_allowed)
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
         .layer(middleware::from_fn_with_state(token, auth::require))
+        .merge(internal)
         .layer(middleware::from_fn(deadline))
         .layer(middleware::from_fn(close_after_refused_body))
         .with_state(app)

@@ -8,10 +8,12 @@ use axum::Router;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use socket2::SockRef;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 
+use super::write_deadline::WriteDeadline;
 use crate::tasks::Stop;
 
 /// Open connections at a time; more wait in the kernel's queue. Each may hold [`MAX_HEAD_BYTES`].
@@ -22,6 +24,9 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 const MAX_HEAD_BYTES: usize = 64 * 1024;
 /// Pause after a failed accept. It fails when the process has no file descriptor left: trying at once would spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// How long a peer may leave what was sent unread, or the network may leave it unacknowledged. An answer that never ends would
+/// not notice otherwise, and a proxy that is gone would count as alive.
+const UNREAD_TIMEOUT: Duration = Duration::from_secs(20);
 /// How long running requests may take to end after the stop.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -61,6 +66,7 @@ async fn accept(
     let place = Arc::clone(places).acquire_owned().await.map_err(io::Error::other)?;
     let (stream, _) = listener.accept().await?;
     stream.set_nodelay(true)?;
+    SockRef::from(&stream).set_tcp_user_timeout(Some(UNREAD_TIMEOUT))?;
     Ok((stream, place))
 }
 
@@ -70,7 +76,7 @@ async fn connection(stream: TcpStream, router: Router, mut stop: Stop, _place: O
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT)
         .max_buf_size(MAX_HEAD_BYTES)
-        .serve_connection(TokioIo::new(stream), service);
+        .serve_connection(TokioIo::new(WriteDeadline::new(stream, UNREAD_TIMEOUT)), service);
     tokio::pin!(serving);
     let ended = tokio::select! {
         ended = serving.as_mut() => ended,

@@ -45,6 +45,16 @@ pub(crate) struct Claim {
 }
 
 impl Claim {
+    /// A claim of this epoch that was made before, perhaps through another process.
+    pub(crate) fn resumed(source: &str, epoch: i64) -> Self {
+        Self { source: source.into(), epoch, through: None }
+    }
+
+    /// Which of the source's claims it is. Only the last one counts.
+    pub(crate) fn epoch(&self) -> i64 {
+        self.epoch
+    }
+
     fn has(&self, sequence: u64) -> bool {
         self.through.is_some_and(|through| sequence <= through)
     }

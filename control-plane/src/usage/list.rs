@@ -33,6 +33,9 @@ pub(crate) struct EventFilter {
     pub(crate) user_id: Option<String>,
     pub(crate) model: Option<String>,
     pub(crate) outcome: Option<&'static str>,
+    pub(crate) event_type: Option<&'static str>,
+    /// Only those of the decision log: refused, or with a policy's verdict.
+    pub(crate) flagged: bool,
     pub(crate) request_id: Option<String>,
     pub(crate) event_id: Option<[u8; 16]>,
     /// At or after.
@@ -120,6 +123,12 @@ fn build(filter: &EventFilter, limit: usize) -> QueryBuilder<Sqlite> {
     if let Some(outcome) = filter.outcome {
         sql.push(" AND outcome = ").push_bind(outcome);
     }
+    if let Some(event_type) = filter.event_type {
+        sql.push(" AND event_type = ").push_bind(event_type);
+    }
+    if filter.flagged {
+        sql.push(" AND flagged = 1"); // as the index has it: SQLite does not see through a parameter
+    }
     if let Some(event_id) = filter.event_id {
         sql.push(" AND event_id = ").push_bind(event_id.to_vec());
     }
@@ -157,6 +166,8 @@ mod tests {
             user_id: None,
             model: None,
             outcome: None,
+            event_type: None,
+            flagged: false,
             request_id: None,
             event_id: None,
             from: None,
@@ -185,6 +196,7 @@ mod tests {
                 "usage_events_by_project",
             ),
             (by_project, "usage_events_by_project"),
+            (EventFilter { flagged: true, after, ..everything() }, "usage_events_flagged"),
         ];
         for (filter, index) in cases {
             let plan = plan(&ledger.db, &filter).await;

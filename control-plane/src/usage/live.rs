@@ -12,6 +12,7 @@ use tokio::sync::broadcast::{self, error::RecvError};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::decode::Decoded;
+use super::store::event_type_text;
 use crate::metrics;
 use crate::tasks::Stop;
 
@@ -26,6 +27,7 @@ const KEEP_ALIVE: Duration = Duration::from_secs(15);
 #[derive(Clone, Debug)]
 struct LiveEvent {
     project_id: Arc<str>,
+    event_type: &'static str,
     /// The whole server-sent event.
     text: Bytes,
 }
@@ -53,7 +55,8 @@ impl LiveEvents {
         }
         for Decoded { fields, json, .. } in events {
             let text = format!("event: usage\nid: {}\ndata: {json}\n\n", fields.event_id);
-            let live = LiveEvent { project_id: (*fields.project_id).into(), text: text.into() };
+            let event_type = event_type_text(fields.event_type);
+            let live = LiveEvent { project_id: (*fields.project_id).into(), event_type, text: text.into() };
             if self.sender.send(live).is_err() {
                 return; // the last subscriber left meanwhile
             }
@@ -61,10 +64,15 @@ impl LiveEvents {
     }
 
     /// A stream of what lands from now on; `None` when there are too many subscribers.
-    pub(crate) fn subscribe(&self, project_id: Option<String>, stop: Stop) -> Option<LiveBody> {
+    pub(crate) fn subscribe(
+        &self,
+        project_id: Option<String>,
+        event_type: Option<&'static str>,
+        stop: Stop,
+    ) -> Option<LiveBody> {
         let place = Arc::clone(&self.places).try_acquire_owned().ok()?;
-        let feed =
-            Feed { receiver: self.sender.subscribe(), project_id, stop, greeted: false, _place: place };
+        let receiver = self.sender.subscribe();
+        let feed = Feed { receiver, project_id, event_type, stop, greeted: false, _place: place };
         Some(LiveBody { next: Box::pin(feed.next()) })
     }
 }
@@ -73,12 +81,18 @@ impl LiveEvents {
 struct Feed {
     receiver: broadcast::Receiver<LiveEvent>,
     project_id: Option<String>,
+    event_type: Option<&'static str>,
     stop: Stop,
     greeted: bool,
     _place: OwnedSemaphorePermit,
 }
 
 impl Feed {
+    fn wants(&self, event: &LiveEvent) -> bool {
+        self.project_id.as_deref().is_none_or(|id| id == &*event.project_id)
+            && self.event_type.is_none_or(|event_type| event_type == event.event_type)
+    }
+
     /// The next piece of the stream; `None` ends it.
     async fn next(mut self) -> (Self, Option<Bytes>) {
         if !self.greeted {
@@ -95,9 +109,7 @@ impl Feed {
                 }
             };
             match received {
-                Ok(event) if self.project_id.as_deref().is_none_or(|id| id == &*event.project_id) => {
-                    return (self, Some(event.text));
-                }
+                Ok(event) if self.wants(&event) => return (self, Some(event.text)),
                 Ok(_) => {}
                 Err(RecvError::Lagged(missed)) => {
                     metrics::live_lagged(missed);

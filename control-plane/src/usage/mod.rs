@@ -18,7 +18,7 @@ pub(crate) mod totals;
 pub(crate) use decode::decode;
 pub(crate) use feed::FEED_TASK;
 pub use feed::{UsageFeeds, UsageSubscription};
-pub(crate) use ingest::Ingest;
+pub(crate) use ingest::{Claim, Ingest, IngestError};
 pub(crate) use live::LiveEvents;
 pub(crate) use routes::routes;
 pub use sink::UsageSink;

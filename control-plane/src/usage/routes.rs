@@ -6,11 +6,11 @@ use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
-use mindweave_metering::{EventId, Outcome};
+use mindweave_metering::{EventId, EventType, Outcome};
 use serde_json::value::RawValue;
 
 use super::list::{EventFilter, Order, Place, event_list};
-use super::store::outcome_text;
+use super::store::{event_type_text, outcome_text};
 use crate::app::App;
 use crate::http::Page;
 use crate::http::cursor;
@@ -27,6 +27,9 @@ const OUTCOMES: [Outcome; 7] = [
     Outcome::Denied,
     Outcome::Interrupted,
 ];
+
+/// Every type, for the filter.
+const EVENT_TYPES: [EventType; 3] = [EventType::ApiCall, EventType::McpTool, EventType::Session];
 
 /// The routes of this module.
 pub(crate) fn routes() -> Router<App> {
@@ -59,6 +62,8 @@ fn read_filter(query: &mut Parameters) -> EventFilter {
         user_id: query.text("user_id"),
         model: query.text("model"),
         outcome: query.choice("outcome", &outcomes, None),
+        event_type: read_event_type(query),
+        flagged: query.choice("flagged", &[("false", false), ("true", true)], false),
         request_id: query.text("request_id"),
         event_id: read_event_id(query),
         from: query.time("from"),
@@ -66,6 +71,12 @@ fn read_filter(query: &mut Parameters) -> EventFilter {
         order: query.choice("order", &orders, Order::NewestFirst),
         after: None,
     }
+}
+
+fn read_event_type(query: &mut Parameters) -> Option<&'static str> {
+    let types =
+        EVENT_TYPES.map(|event_type| (event_type_text(event_type), Some(event_type_text(event_type))));
+    query.choice("event_type", &types, None)
 }
 
 fn read_event_id(query: &mut Parameters) -> Option<[u8; 16]> {
@@ -96,9 +107,9 @@ fn read_place(list: &str, text: &str) -> Result<Place, Problem> {
 }
 
 async fn live(State(app): State<App>, mut query: Parameters) -> Result<Response, Problem> {
-    let project_id = query.text("project_id");
+    let (project_id, event_type) = (query.text("project_id"), read_event_type(&mut query));
     query.finish()?;
-    let Some(body) = app.live.subscribe(project_id, app.stop.clone()) else {
+    let Some(body) = app.live.subscribe(project_id, event_type, app.stop.clone()) else {
         return Err(Problem::new(
             Code::TooManySubscribers,
             "too many live streams are open; close one of them",

@@ -15,9 +15,9 @@ use serde::{Deserialize, Serialize};
 
 use super::diff::SnapshotDiff;
 use super::{KeyEntry, ProjectEntry, Snapshot};
+use crate::CompiledPolicies;
 use crate::fingerprint::Fingerprint;
 use crate::governance::Governance;
-use crate::policy_set::CompiledPolicies;
 use crate::principal::Principal;
 use crate::secret::Secret;
 use crate::usage_feed::UsageFeed;
