@@ -59,7 +59,8 @@ pub enum ScanFault {
         /// The field's name.
         field: &'static str,
     },
-    /// A model's name is written with blanks, capitals or foreign letters, which the API may or may not look through.
+    /// A model's name has blanks, capitals or foreign letters, which the API may or may not look through; or a server's
+    /// address is written such that parsers find different hosts in it.
     #[error("`{field}` in the request body is not spelled as the API spells it")]
     Spelling {
         /// The field's name.

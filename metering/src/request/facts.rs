@@ -3,6 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
+use super::prompt::{INPUT_ESTIMATE_BOUND, INPUT_ESTIMATE_SLACK};
+
 /// How many tools are listed. Agents with many MCP servers send a few hundred.
 pub const MAX_TOOLS: usize = 1024;
 
@@ -65,6 +67,16 @@ pub struct RequestFacts {
     pub batch_requests: u64,
     /// Whether one of the lists reached its bound: it then does not hold everything that the body asks for.
     pub truncated: bool,
+}
+
+impl RequestFacts {
+    /// The prompt tokens that the estimate allows for: what to go by where too little would let a budget be overrun.
+    pub fn input_tokens_at_most(&self) -> Option<u64> {
+        let estimate = self.estimated_input_tokens?;
+        let more = estimate.saturating_mul(INPUT_ESTIMATE_BOUND) / 100;
+        let slack = INPUT_ESTIMATE_SLACK.saturating_mul(self.batch_requests.max(1));
+        Some(estimate.saturating_add(more).saturating_add(slack))
+    }
 }
 
 /// How long a prompt prefix shall be kept in the cache; writing it has a price by this.

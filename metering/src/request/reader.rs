@@ -223,7 +223,13 @@ impl FactsReader {
             Field::ToolType => self.tool.kind = Some(value.text()?.into()),
             Field::McpServerOfTool => self.tool.mcp_server = Some(value.text()?.into()),
             Field::McpServerName => self.mcp_server.name = Some(value.text()?.into()),
-            Field::McpServerUrl => self.mcp_server.url = Some(value.text()?.into()),
+            Field::McpServerUrl => {
+                let url = value.text()?;
+                if !is_plain_address(&url) {
+                    self.fail(ScanFault::Spelling { field: field.name() });
+                }
+                self.mcp_server.url = Some(url.into());
+            }
             Field::Requests
             | Field::Params
             | Field::Metadata
@@ -247,6 +253,15 @@ impl FactsReader {
             self.fail(ScanFault::Spelling { field: field.name() });
         }
     }
+}
+
+/// Whether every parser of addresses finds the same host in it. `https://a\@b` is at `a` to some and at `b` to others, and
+/// so is `https:b://a`; blanks and line ends are dropped by some and kept by others. The API takes web addresses only.
+fn is_plain_address(url: &str) -> bool {
+    let scheme = url.split_once("://").map(|(scheme, _)| scheme);
+    let of_the_web =
+        scheme.is_some_and(|scheme| ["https", "http"].iter().any(|web| scheme.eq_ignore_ascii_case(web)));
+    of_the_web && url.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'\\')
 }
 
 impl Visitor for FactsReader {

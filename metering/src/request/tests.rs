@@ -151,7 +151,7 @@ fn a_field_that_decides_may_occur_only_once_in_its_object_however_it_is_written(
         (r#"{"tools":[{"type":"a","type":"b"}]}"#, "tools.type"),
         (r#"{"tools":[{"mcp_server_name":"a","mcp_server_name":"b"}]}"#, "tools.mcp_server_name"),
         (r#"{"mcp_servers":[{"name":"a","name":"b"}]}"#, "mcp_servers.name"),
-        (r#"{"mcp_servers":[{"url":"a","url":"b"}]}"#, "mcp_servers.url"),
+        (r#"{"mcp_servers":[{"url":"https://a","url":"https://b"}]}"#, "mcp_servers.url"),
     ];
     for (body, field) in cases {
         assert_eq!(read_message(body).fault, Some(ScanFault::DuplicateField { field }), "{body}");
@@ -240,8 +240,8 @@ fn the_first_fault_stands_and_later_bytes_change_nothing() {
 fn a_batch_is_the_sum_of_its_items() {
     let body = r#"{"requests":[
         {"custom_id":"1","params":{"model":"a","max_tokens":5,"messages":[{}],"speed":"fast","inference_geo":"us",
-            "metadata":{"user_id":"u"},"tools":[{"name":"t"},{"name":"s"}],"mcp_servers":[{"name":"m","url":"v"}]}},
-        {"params":{"tools":[{"name":"s"}],"mcp_servers":[{"name":"m","url":"w"}],"metadata":{"user_id":"u"},
+            "metadata":{"user_id":"u"},"tools":[{"name":"t"},{"name":"s"}],"mcp_servers":[{"name":"m","url":"https://v"}]}},
+        {"params":{"tools":[{"name":"s"}],"mcp_servers":[{"name":"m","url":"https://w"}],"metadata":{"user_id":"u"},
             "messages":[{},{}],"inference_geo":"us","model":"b","max_tokens":3},"custom_id":"2"},
         {"custom_id":"3","params":{"model":"a","inference_geo":"us","metadata":{"user_id":"u"}}}
     ]}"#;
@@ -257,7 +257,7 @@ fn a_batch_is_the_sum_of_its_items() {
     let tools: Vec<_> = facts.tools.iter().filter_map(|tool| tool.name.as_deref()).collect();
     assert_eq!(tools, ["t", "s"]);
     let urls: Vec<_> = facts.mcp_servers.iter().filter_map(|server| server.url.as_deref()).collect();
-    assert_eq!(urls, ["v", "w"]);
+    assert_eq!(urls, ["https://v", "https://w"]);
     assert!(!facts.truncated);
 }
 

@@ -44,6 +44,7 @@ fn the_stated_bound_holds_for_every_recorded_prompt() {
         }
         let estimate = facts.estimated_input_tokens.unwrap();
         let most = estimate + estimate * INPUT_ESTIMATE_BOUND / 100 + INPUT_ESTIMATE_SLACK;
+        assert_eq!(facts.input_tokens_at_most(), Some(most));
         assert!(truth <= most, "{}: {truth} tokens, estimated {estimate}", exchange.id);
         *(if truth > estimate { &mut below } else { &mut above }) += 1;
         shares.push(truth * 100 / estimate);

@@ -112,6 +112,34 @@ fn servers_and_toolsets_are_listed_even_where_they_do_not_fit_together() {
     assert_eq!(read_message(escaped).facts.mcp_servers[0].url.as_deref(), Some("https://evil.example"));
 }
 
+#[test]
+fn an_address_in_which_parsers_find_different_hosts_is_a_fault() {
+    for url in [
+        r"https://approved.example\\@evil.example/mcp",
+        "https:evil.example://approved.example/mcp",
+        "https:/evil.example",
+        "https:evil.example",
+        "//evil.example",
+        " https://evil.example",
+        r"https://evil.exam\tple",
+        r"https://evil.example\n",
+        "https://\u{ff45}vil.example",
+        "file:///etc/passwd",
+        "approved.example",
+        "",
+    ] {
+        let body = format!(r#"{{"mcp_servers":[{{"type":"url","name":"m","url":"{url}"}}]}}"#);
+        let fault = read_message(&body).fault;
+        assert_eq!(fault, Some(ScanFault::Spelling { field: "mcp_servers.url" }), "{body}");
+    }
+    for url in
+        ["https://a.example", "HTTPS://a.example:8443/p?q#f", "http://[::1]/", "https://user@a.example/%5c"]
+    {
+        let body = format!(r#"{{"mcp_servers":[{{"url":"{url}"}}]}}"#);
+        assert_eq!(read_message(&body).fault, None, "{url}");
+    }
+}
+
 /// A parser that ends keys at a zero byte, or joins look-alikes, would see `model` here; the API's does not, and names
 /// that differ are different members.
 #[test]

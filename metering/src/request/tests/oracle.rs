@@ -50,6 +50,15 @@ fn is_spelled(model: Option<&str>) -> bool {
     model.is_none_or(|name| name.chars().all(|char| char.is_ascii_graphic()) && !looks_like_one(name))
 }
 
+/// Whether an address can be read in one way only.
+fn is_plain(url: Option<&str>) -> bool {
+    let web = |url: &str| {
+        let lower = url.to_ascii_lowercase();
+        lower.starts_with("https://") || lower.starts_with("http://")
+    };
+    url.is_none_or(|url| web(url) && url.chars().all(|char| char.is_ascii_graphic() && char != '\\'))
+}
+
 /// What serde reads; `None` when it refuses the body. Without the estimate.
 pub(super) fn facts(body: &[u8]) -> Option<RequestFacts> {
     // A derived struct can also be read from an array; the API's and ours cannot.
@@ -59,6 +68,9 @@ pub(super) fn facts(body: &[u8]) -> Option<RequestFacts> {
     let body: Body = serde_json::from_slice(body).ok()?;
     let tool_models = body.tools.iter().flatten().map(|tool| tool.model.as_deref());
     if !is_spelled(body.model.as_deref()) || !tool_models.clone().all(is_spelled) {
+        return None;
+    }
+    if !body.mcp_servers.iter().flatten().all(|server| is_plain(server.url.as_deref())) {
         return None;
     }
     let mut models: Vec<&str> = body.model.as_deref().into_iter().chain(tool_models.flatten()).collect();
@@ -130,6 +142,12 @@ fn model() -> impl Strategy<Value = String> {
     (name, any::<bool>()).prop_map(|(name, escape)| quoted(&name, escape))
 }
 
+/// Mostly an address.
+fn url() -> impl Strategy<Value = String> {
+    let url = prop_oneof![8 => "(https|HTTP)://[!-\\[\\]-~]{0,20}", 1 => "https?:?/{0,2}[ -~]{0,8}", 1 => any::<String>()];
+    (url, any::<bool>()).prop_map(|(url, escape)| quoted(&url, escape))
+}
+
 /// Mostly the right type, sometimes another. Never an array, which a derived struct would take for an object.
 fn or_other(right: impl Strategy<Value = String> + 'static) -> impl Strategy<Value = String> {
     let other = proptest::sample::select(vec![
@@ -189,7 +207,7 @@ fn body() -> impl Strategy<Value = String> {
     ]));
     let server = object(some_of(vec![
         ("name", or_other(string()).boxed()),
-        ("url", or_other(string()).boxed()),
+        ("url", or_other(url()).boxed()),
         ("authorization_token", string().boxed()),
     ]));
     let metadata =
