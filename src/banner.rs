@@ -33,7 +33,7 @@ pub(crate) struct Banner<'a> {
 
 impl Banner<'_> {
     /// Prints it.
-    pub(crate) fn print(&self, out: &mut impl Write) -> io::Result<()> {
+    pub(crate) fn print(&self, out: &mut (impl Write + ?Sized)) -> io::Result<()> {
         let Self { proxy, base_url, admin, control_plane, upstream, watch, .. } = self;
         writeln!(out, "MindWeave {} is ready", env!("CARGO_PKG_VERSION"))?;
         writeln!(out)?;

@@ -8,7 +8,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use jiff::Timestamp;
 use mindweave_simulator::Seed;
 
-use crate::config::Setting;
+use crate::config::{Role, Setting};
 
 const SECONDS_A_DAY: u64 = 86_400;
 
@@ -28,8 +28,12 @@ pub(crate) struct Cli {
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Run the proxy and its control plane (what `mindweave` alone does)
+    /// Run the proxy and its control plane in one process (what `mindweave` alone does)
     Serve,
+    /// Run a proxy alone, for the control plane that `proxy.control_plane` names
+    Proxy,
+    /// Run the control plane alone, for proxies on this and other machines
+    ControlPlane,
     /// Show live metered traffic against a simulated API; needs no Claude key
     Demo(Demo),
     /// Run a simulated Claude API
@@ -54,6 +58,9 @@ pub(crate) enum Command {
     Config,
     /// Check configuration, folders, ports, clock and the way to the API
     Doctor {
+        /// For which command [default: proxy where `proxy.control_plane` is set, else serve]
+        #[arg(long = "for", value_enum, value_name = "COMMAND")]
+        role: Option<Role>,
         /// Print JSON
         #[arg(long)]
         json: bool,

@@ -212,7 +212,7 @@ impl Client {
 
 /// The URL of this machine's server: the one that runs, else the one that the configuration would start.
 fn running_server(config: &Config) -> String {
-    let running = Endpoints::read(&config.data_dir).map(|endpoints| endpoints.control_plane);
+    let running = Endpoints::read(&config.data_dir).and_then(|endpoints| endpoints.control_plane);
     local_url("http", running.unwrap_or(config.control_plane_listen))
 }
 

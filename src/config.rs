@@ -6,6 +6,7 @@
 mod environment;
 mod fault;
 mod file;
+mod networks;
 mod setting;
 mod settings;
 pub(crate) mod template;
@@ -14,7 +15,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-pub(crate) use environment::{ADMIN_TOKEN, Environment, MASTER_KEY};
+pub(crate) use environment::{ADMIN_TOKEN, Environment, MASTER_KEY, PROXY_TOKEN};
 pub(crate) use fault::{ConfigError, Fault, Place};
 pub(crate) use setting::{BaseUrl, Database, JournalSync, LogFormat, LogLevel, Setting};
 pub(crate) use settings::{Config, KEYS};
@@ -80,13 +81,18 @@ impl Config {
         self.data_dir.join(JOURNAL_FOLDER)
     }
 
-    /// Every address that the server binds, with the key that sets it.
-    pub(crate) fn listeners(&self) -> [(&'static str, SocketAddr); 3] {
-        [
-            ("proxy.listen", self.proxy_listen),
-            ("proxy.admin_listen", self.proxy_admin_listen),
-            ("control_plane.listen", self.control_plane_listen),
-        ]
+    /// Every address that a process of this role binds, with the key that sets it.
+    pub(crate) fn listeners(&self, role: Role) -> Vec<(&'static str, SocketAddr)> {
+        let traffic = ("proxy.listen", self.proxy_listen);
+        let proxy_admin = ("proxy.admin_listen", self.proxy_admin_listen);
+        let api = ("control_plane.listen", self.control_plane_listen);
+        match role {
+            Role::Serve => vec![traffic, proxy_admin, api],
+            Role::Proxy => vec![traffic, proxy_admin],
+            Role::ControlPlane => {
+                vec![api, ("control_plane.admin_listen", self.control_plane_admin_listen)]
+            }
+        }
     }
 
     /// Faults that only several keys together show.
@@ -108,24 +114,48 @@ impl Config {
                 "must be at least twice `journal.segment_bytes`: a full segment is only deleted while another is written",
             ));
         }
-        let listeners = self.listeners();
-        for (index, (key, addr)) in listeners.iter().enumerate() {
-            for (other, taken) in listeners.iter().take(index) {
-                if collide(*addr, *taken) {
-                    faults.push(Fault::together(
-                        key,
-                        &format!("is the same address as `{other}`; use another port"),
-                    ));
-                }
-            }
-        }
+        self.collisions(faults);
         if self.proxy_upstream.is_at(self.proxy_listen) {
             faults.push(Fault::together(
                 "proxy.upstream",
                 "is the address of `proxy.listen`: the proxy would call itself",
             ));
         }
+        if self.proxy_control_plane.is_none() && self.proxy_control_plane_ca_file.is_some() {
+            faults.push(Fault::together(
+                "proxy.control_plane",
+                "is missing: `proxy.control_plane_ca_file` has no meaning without it",
+            ));
+        }
     }
+
+    /// Addresses of one process that are the same.
+    fn collisions(&self, faults: &mut Vec<Fault>) {
+        for role in [Role::Serve, Role::ControlPlane] {
+            let listeners = self.listeners(role); // those of `Role::Proxy` are among those of `Role::Serve`
+            for (index, (key, addr)) in listeners.iter().enumerate() {
+                for (other, taken) in listeners.iter().take(index) {
+                    if collide(*addr, *taken) {
+                        faults.push(Fault::together(
+                            key,
+                            &format!("is the same address as `{other}`; use another port"),
+                        ));
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// What a process is there for. Without further words: help then lists the values in one line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Role {
+    // Both of the others.
+    Serve,
+    // Traffic only.
+    Proxy,
+    // Ledger and API only.
+    ControlPlane,
 }
 
 /// The file to read, if any.

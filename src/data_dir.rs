@@ -13,6 +13,8 @@ use rustix::fs::{FlockOperation, flock};
 pub(crate) const ADMIN_TOKEN_FILE: &str = "admin-token";
 /// Holds the key that stored secrets are encrypted with.
 pub(crate) const MASTER_KEY_FILE: &str = "master-key";
+/// Holds the token with which proxies call the control plane.
+pub(crate) const PROXY_TOKEN_FILE: &str = "proxy-token";
 /// Locked by the server that uses the folder. Holds its process id, for people.
 const LOCK_FILE: &str = "lock";
 /// Random bytes in a generated secret: 256 bits.
@@ -94,6 +96,35 @@ impl DataDir {
     /// When the file cannot be read or written, or holds no secret.
     pub(crate) fn admin_token(&self) -> Result<Secret, DataDirError> {
         read_or_make(&self.path.join(ADMIN_TOKEN_FILE))
+    }
+
+    /// The proxy token of the folder, made if it is missing.
+    ///
+    /// # Errors
+    /// As for [`Self::admin_token`].
+    pub(crate) fn proxy_token(&self) -> Result<Secret, DataDirError> {
+        read_or_make(&self.proxy_token_file())
+    }
+
+    /// The proxy token of the folder, if there is one.
+    ///
+    /// # Errors
+    /// When its file is there and cannot be read, or holds no secret.
+    pub(crate) fn stored_proxy_token(&self) -> Result<Option<Secret>, DataDirError> {
+        match read_secret(&self.proxy_token_file()) {
+            Err(DataDirError::File { cause, .. }) if cause.kind() == io::ErrorKind::NotFound => Ok(None),
+            other => other.map(Some),
+        }
+    }
+
+    /// Where the folder's proxy token is.
+    pub(crate) fn proxy_token_file(&self) -> PathBuf {
+        self.path.join(PROXY_TOKEN_FILE)
+    }
+
+    /// The folder.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
     }
 
     /// The master key of the folder, made if it is missing.
@@ -233,6 +264,17 @@ mod tests {
         let second = DataDir::open(parent.path()).unwrap();
         assert!(second.admin_token().unwrap() == token);
         assert!(stored_admin_token(parent.path()).unwrap() == token);
+    }
+
+    #[test]
+    fn a_proxy_token_is_only_made_where_one_is_asked_for() {
+        let parent = tempfile::tempdir().unwrap();
+        let folder = DataDir::open(parent.path()).unwrap();
+        assert!(folder.stored_proxy_token().unwrap().is_none());
+        let token = folder.proxy_token().unwrap();
+        assert!(folder.stored_proxy_token().unwrap().unwrap() == token);
+        assert_eq!(mode(&folder.proxy_token_file()).unwrap(), 0o600);
+        assert!(folder.admin_token().unwrap() != token);
     }
 
     #[test]

@@ -71,8 +71,8 @@ fn show(
     data_dir: &Path,
     out: &mut (impl Write + Send),
 ) -> anyhow::Result<Running> {
-    let endpoints = server.endpoints();
-    let (proxy, api) = (local_url("http", endpoints.proxy), local_url("http", endpoints.control_plane));
+    let (proxy, api) =
+        (local_url("http", server.proxy_addr()), local_url("http", server.control_plane_addr()));
     let token = data_dir::stored_admin_token(data_dir).context("the demo's admin token is missing")?;
     let client = Client::at(&api, token);
     let keys =

@@ -1,5 +1,6 @@
 //! `mindweave doctor`: looks at everything a server needs, and says what to do about what is wrong.
 
+mod control_plane;
 mod local;
 mod upstream;
 
@@ -7,7 +8,7 @@ use std::io::{self, Write};
 
 use serde::Serialize;
 
-use crate::config::{Config, ConfigError, Environment};
+use crate::config::{Config, ConfigError, Environment, Role};
 use crate::table::pad;
 
 /// How a check came out.
@@ -68,10 +69,11 @@ struct Report<'a> {
 pub(crate) fn run(
     config: Result<Config, ConfigError>,
     environment: &Environment,
+    role: Option<Role>,
     json: bool,
     out: &mut impl Write,
 ) -> anyhow::Result<Status> {
-    let checks = checks(config, environment);
+    let checks = checks(config, environment, role);
     let worst = checks.iter().map(|check| check.status).max().unwrap_or(Status::Ok);
     if json {
         serde_json::to_writer_pretty(&mut *out, &Report { status: worst, checks: &checks })?;
@@ -82,7 +84,7 @@ pub(crate) fn run(
     Ok(worst)
 }
 
-fn checks(config: Result<Config, ConfigError>, environment: &Environment) -> Vec<Check> {
+fn checks(config: Result<Config, ConfigError>, environment: &Environment, role: Option<Role>) -> Vec<Check> {
     let config = match config {
         Ok(config) => config,
         Err(error) => {
@@ -92,8 +94,14 @@ fn checks(config: Result<Config, ConfigError>, environment: &Environment) -> Vec
         }
     };
     let mut checks = vec![Check::ok("configuration", "every setting is valid")];
-    checks.extend(local::checks(&config, environment));
-    checks.extend(upstream::checks(&config));
+    let role = role.unwrap_or(if config.proxy_control_plane.is_some() { Role::Proxy } else { Role::Serve });
+    checks.extend(local::checks(&config, environment, role));
+    if role == Role::Proxy {
+        checks.extend(control_plane::checks(&config, environment));
+    }
+    if role != Role::ControlPlane {
+        checks.extend(upstream::checks(&config));
+    }
     checks
 }
 

@@ -17,12 +17,14 @@ const FILE: &str = "endpoints.json";
 pub(crate) struct Endpoints {
     /// The server's process id.
     pub(crate) pid: u32,
-    /// Where apps send their traffic.
-    pub(crate) proxy: SocketAddr,
+    /// Where apps send their traffic; `mindweave control-plane` has no such place.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) proxy: Option<SocketAddr>,
     /// Health and metrics.
     pub(crate) admin: SocketAddr,
-    /// The API.
-    pub(crate) control_plane: SocketAddr,
+    /// The API; `mindweave proxy` has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) control_plane: Option<SocketAddr>,
 }
 
 impl Endpoints {
@@ -74,11 +76,15 @@ mod tests {
     fn the_file_is_there_while_the_announcement_lives() {
         let folder = tempfile::tempdir().unwrap();
         let addr = |port| SocketAddr::from(([127, 0, 0, 1], port));
-        let endpoints = Endpoints { pid: 7, proxy: addr(1), admin: addr(2), control_plane: addr(3) };
-        let announcement = endpoints.announce(folder.path()).unwrap();
-        assert_eq!(Endpoints::read(folder.path()), Some(endpoints));
-        drop(announcement);
-        assert_eq!(Endpoints::read(folder.path()), None);
+        for (proxy, control_plane) in
+            [(Some(addr(1)), Some(addr(3))), (Some(addr(1)), None), (None, Some(addr(3)))]
+        {
+            let endpoints = Endpoints { pid: 7, proxy, admin: addr(2), control_plane };
+            let announcement = endpoints.announce(folder.path()).unwrap();
+            assert_eq!(Endpoints::read(folder.path()), Some(endpoints));
+            drop(announcement);
+            assert_eq!(Endpoints::read(folder.path()), None);
+        }
     }
 
     #[test]

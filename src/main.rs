@@ -4,16 +4,21 @@ mod banner;
 mod cli;
 mod client;
 mod config;
+mod control_plane_command;
 mod data_dir;
+mod data_plane;
 mod demo;
 mod doctor;
 mod endpoints;
 mod keys;
 mod logging;
 mod projects;
+mod proxy_command;
+mod secrets;
 mod serve;
 mod signals;
 mod simulate;
+mod startup;
 mod table;
 mod terminal;
 mod usage;
@@ -45,6 +50,8 @@ fn run(cli: Cli, environment: &Environment) -> anyhow::Result<ExitCode> {
     let mut out = io::stdout();
     match cli.command.unwrap_or(Command::Serve) {
         Command::Serve => serve::run(&config?, environment, cli.config.as_deref(), &mut out)?,
+        Command::Proxy => proxy_command::run(&config?, environment, &mut out)?,
+        Command::ControlPlane => control_plane_command::run(&config?, environment, &mut out)?,
         Command::Demo(options) => demo::run(&options, &mut out)?,
         Command::Simulate(options) => simulate::run(options, &mut out)?,
         Command::Projects { server, action } => {
@@ -53,8 +60,8 @@ fn run(cli: Cli, environment: &Environment) -> anyhow::Result<ExitCode> {
         Command::Keys { server, action } => keys::run(&action, &Client::new(&server, config)?, &mut out)?,
         Command::Usage(options) => usage::run(&options, &Client::new(&options.server, config)?, &mut out)?,
         Command::Config => config::template::print(&mut out)?,
-        Command::Doctor { json } => {
-            let worst = doctor::run(config, environment, json, &mut out)?;
+        Command::Doctor { role, json } => {
+            let worst = doctor::run(config, environment, role, json, &mut out)?;
             return Ok(if worst == doctor::Status::Fail { ExitCode::FAILURE } else { ExitCode::SUCCESS });
         }
     }

@@ -1,24 +1,27 @@
 //! `mindweave serve`: the proxy and its control plane in one process.
 
-use std::io::{self, Write};
+use std::io::Write;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
-use mindweave_control_plane::{ControlPlane, MasterKey};
-use mindweave_eventlog::{Journal, ShipEnd, ship};
-use mindweave_metering::PriceBook;
-use mindweave_proxy::{JournalFull, Proxy, ProxyDeps, install_process_metrics};
-use rustix::fs::Mode;
-use tokio::sync::{oneshot, watch};
+use mindweave_control_plane::{ControlPlane, ReservedView, UsageSubscription};
+use mindweave_metering::QuotaId;
+use mindweave_policy::AdmissionControl;
+use mindweave_proxy::{JournalFull, control_plane_in_process, restore_counters};
+use tokio::task::JoinSet;
+use tokio::time::timeout;
 
 use crate::banner::Banner;
-use crate::config::{ADMIN_TOKEN, Config, Environment, MASTER_KEY};
+use crate::config::{Config, Environment, Role};
 use crate::data_dir::DataDir;
+use crate::data_plane::{DataPlane, Opened};
 use crate::endpoints::{Announcement, Endpoints, local_url};
-use crate::signals::StopSignals;
-use crate::{logging, wiring};
+use crate::secrets::{self, RemoteProxies};
+use crate::startup::{self, explain};
+use crate::wiring;
 
 /// Serves until a signal asks for the end.
 ///
@@ -30,21 +33,15 @@ pub(crate) fn run(
     config_file: Option<&Path>,
     out: &mut impl Write,
 ) -> anyhow::Result<()> {
-    logging::start(config);
-    let runtime = tokio::runtime::Runtime::new().context("cannot start the async runtime")?;
-    runtime.block_on(async {
-        let signals = StopSignals::listen().context("cannot take over SIGTERM and SIGINT")?;
+    startup::run(config, async |signals| {
         let server = Server::start(config, environment).await?;
-        let printed = server.banner(config, config_file).print(out);
-        if let Err(error) = printed {
-            tracing::debug!(%error, "nobody reads the banner"); // a daemon may have no stdout
-        }
+        startup::tell(out, |out| server.banner(config, config_file).print(out));
         let healthy = tokio::select! {
             signal = signals.first() => {
                 tracing::info!(signal, "stopping: open answers may finish");
                 true
             }
-            () = server.journal_failed(), if config.journal_full == JournalFull::Refuse => false,
+            () = server.data_plane.journal_failed(), if config.journal_full == JournalFull::Refuse => false,
         };
         server.stop().await?;
         // Only a restart helps: it reads back what the disk really has. With `drop`, traffic goes on without.
@@ -55,91 +52,77 @@ pub(crate) fn run(
 
 /// A running server.
 pub(crate) struct Server {
-    proxy: Proxy,
-    journal: Journal,
-    /// How shipping ended, once it has.
-    shipped: watch::Receiver<Option<ShipEnd>>,
-    stop_shipping: oneshot::Sender<()>,
+    data_plane: DataPlane,
     control_plane: ControlPlane,
-    endpoints: Endpoints,
+    /// Keeps budgets at the ledger's figures; aborted when dropped.
+    feeding: JoinSet<()>,
     // The last two go in this order: the announcement lies in the folder, and the folder's lock ends last.
     announcement: Announcement,
     _data_dir: DataDir,
 }
 
 impl Server {
-    /// Starts everything in order: the metrics, so that all the rest reports there; the journal, so that nothing can be
-    /// forwarded unrecorded; the control plane, so that the proxy knows its principals; the proxy; and the announcement that
+    /// Starts everything in order: the journal, so that nothing can be forwarded unrecorded; the control plane, so that the
+    /// proxy knows its principals; the counters of budgets, so that none begins anew; the proxy; and the announcement that
     /// it is ready.
     ///
     /// # Errors
     /// When a part cannot start; the message names the setting that helps.
     pub(crate) async fn start(config: &Config, environment: &Environment) -> anyhow::Result<Self> {
-        rustix::process::umask(Mode::from_raw_mode(0o077)); // ledger and journal are nobody else's business
-        install_process_metrics(); // before anything looks up its counters
-        let data_dir = DataDir::open(&config.data_dir)?;
-        let (admin_token, master_key) = secrets(&data_dir, environment)?;
-        let prices = Arc::new(PriceBook::bundled().context("the bundled price book is broken")?);
-        let (journal, recovery) =
-            Journal::open(wiring::journal(config)).context("the journal cannot be opened")?;
-        let control_plane = ControlPlane::start(wiring::control_plane(config, admin_token, master_key));
-        let control_plane = control_plane.await.map_err(|error| explain(config, error.into()))?;
-        let (stop_shipping, stopped) = oneshot::channel::<()>();
-        let until_stopped = async move { drop(stopped.await) }; // a dropped sender asks for the end too
-        let shipping = ship(journal.clone(), control_plane.usage_sink(), until_stopped);
-        let (ended, shipped) = watch::channel(None);
-        tokio::spawn(async move { ended.send_replace(Some(shipping.await)) });
-        let deps =
-            ProxyDeps { snapshots: control_plane.snapshots(), journal: journal.clone(), recovery, prices };
-        let proxy =
-            Proxy::start(wiring::proxy(config), deps).await.map_err(|error| explain(config, error.into()))?;
+        ensure!(
+            config.proxy_control_plane.is_none(),
+            "proxy.control_plane is for `mindweave proxy`: `mindweave serve` is its own control plane"
+        );
+        let data_dir = startup::take_data_dir(config)?;
+        control_plane_in_process();
+        let secrets = secrets::of_control_plane(&data_dir, environment, RemoteProxies::Possible)?;
+        let opened = Opened::open(config)?;
+        let control_plane = ControlPlane::start(wiring::control_plane(config, secrets)?).await;
+        let control_plane = control_plane.map_err(|error| explain(config, Role::Serve, error.into()))?;
+        opened.admission.expect_feed(config.governance_stale_after);
+        let feeding = feed_counters(&control_plane, &opened).await?;
+        control_plane.show_reserved(Arc::new(Reservations(Arc::clone(&opened.admission))));
+        let (snapshots, sink) = (control_plane.snapshots(), control_plane.usage_sink());
+        let data_plane = DataPlane::start(config, Role::Serve, opened, snapshots, sink).await?;
         let endpoints = Endpoints {
             pid: std::process::id(),
-            proxy: proxy.local_addr(),
-            admin: proxy.admin_addr(),
-            control_plane: control_plane.local_addr(),
+            proxy: Some(data_plane.proxy().local_addr()),
+            admin: data_plane.proxy().admin_addr(),
+            control_plane: Some(control_plane.local_addr()),
         };
         let announcement =
             endpoints.announce(&config.data_dir).context("cannot write into the data folder")?;
         tracing::info!(
-            proxy = %endpoints.proxy,
+            proxy = %data_plane.proxy().local_addr(),
             admin = %endpoints.admin,
-            control_plane = %endpoints.control_plane,
+            control_plane = %control_plane.local_addr(),
             upstream = config.proxy_upstream.as_str(),
             version = env!("CARGO_PKG_VERSION"),
             "ready"
         );
-        let _data_dir = data_dir;
-        Ok(Self { proxy, journal, shipped, stop_shipping, control_plane, endpoints, announcement, _data_dir })
+        Ok(Self { data_plane, control_plane, feeding, announcement, _data_dir: data_dir })
     }
 
-    /// Where it listens.
-    pub(crate) fn endpoints(&self) -> &Endpoints {
-        &self.endpoints
+    /// Where apps send their traffic.
+    pub(crate) fn proxy_addr(&self) -> SocketAddr {
+        self.data_plane.proxy().local_addr()
     }
 
-    /// Waits until the journal takes no more records: shipping only ends by itself when there is nothing more to read.
-    async fn journal_failed(&self) {
-        let mut shipped = self.shipped.clone();
-        drop(shipped.wait_for(Option::is_some).await); // a shipper that is gone has ended as well
+    /// Where the API is.
+    pub(crate) fn control_plane_addr(&self) -> SocketAddr {
+        self.control_plane.local_addr()
     }
 
-    /// Stops in the order in which nothing is lost: no new requests and the open ones to their end, then every record to
-    /// the ledger, then the ledger.
+    /// Stops traffic, then the ledger, so that it gets every record.
     ///
     /// # Errors
     /// When the journal cannot be flushed; its records are then read back at the next start.
-    pub(crate) async fn stop(mut self) -> anyhow::Result<()> {
+    pub(crate) async fn stop(self) -> anyhow::Result<()> {
         drop(self.announcement);
-        let drained = self.proxy.drain().await;
-        drop(self.stop_shipping);
-        let end = self.shipped.wait_for(Option::is_some).await.ok().and_then(|end| *end);
-        if end != Some(ShipEnd::Drained) {
-            tracing::warn!(?end, "the ledger did not take all events; the next start delivers the rest");
-        }
+        let stopped = self.data_plane.stop().await;
+        drop(self.feeding);
         self.control_plane.shutdown().await;
-        drained.context("the journal could not be flushed")?;
-        self.journal.close().await.context("the journal could not be closed")?;
+        stopped?;
         tracing::info!("stopped");
         Ok(())
     }
@@ -148,17 +131,53 @@ impl Server {
         let scheme = if config.proxy_tls_cert_file.is_some() { "https" } else { "http" };
         let config_flag =
             config_file.map_or_else(String::new, |file| format!("--config {} ", file.display()));
-        let proxy = local_url(scheme, self.endpoints.proxy);
+        let proxy = local_url(scheme, self.proxy_addr());
         let public = config.proxy_public_url.as_ref();
         Banner {
             base_url: public.map_or_else(|| proxy.clone(), |url| url.as_str().to_owned()),
             proxy,
-            admin: local_url("http", self.endpoints.admin),
-            control_plane: local_url("http", self.endpoints.control_plane),
+            admin: local_url("http", self.data_plane.proxy().admin_addr()),
+            control_plane: local_url("http", self.control_plane_addr()),
             upstream: config.proxy_upstream.as_str(),
             data_dir: &config.data_dir,
             watch: format!("{} {config_flag}usage --follow", program()),
         }
+    }
+}
+
+/// How long a start waits for the ledger's figures of budgets: many times what reading them takes.
+const FIGURES_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Puts limits and budgets in force, with the ledger's figures and the journal's events that those do not have yet, and keeps
+/// them so.
+async fn feed_counters(control_plane: &ControlPlane, opened: &Opened) -> anyhow::Result<JoinSet<()>> {
+    opened.admission.apply(&control_plane.snapshots().load()); // figures of unknown budgets would be lost
+    let mut figures = control_plane.usage_feed().subscribe(opened.journal.id());
+    let first = timeout(FIGURES_TIMEOUT, figures.next()).await.ok().flatten();
+    let first = first.context("the ledger does not say what was used of budgets; its log says why")?;
+    let (journal, admission) = (opened.journal.clone(), Arc::clone(&opened.admission));
+    admission.feed(&first, Instant::now());
+    let restored = tokio::task::spawn_blocking(move || {
+        restore_counters(&journal, &admission, journal.stats().next_sequence);
+    });
+    restored.await.context("budgets cannot be counted from the journal")?;
+    let mut feeding = JoinSet::new();
+    feeding.spawn(keep_feeding(figures, Arc::clone(&opened.admission)));
+    Ok(feeding)
+}
+
+/// Shows the API what open requests hold of budgets.
+struct Reservations(Arc<AdmissionControl>);
+
+impl ReservedView for Reservations {
+    fn reserved(&self, quota: &QuotaId, subject: &str) -> i64 {
+        self.0.reserved(quota, subject)
+    }
+}
+
+async fn keep_feeding(mut figures: UsageSubscription, admission: Arc<AdmissionControl>) {
+    while let Some(feed) = figures.next().await {
+        admission.feed(&feed, Instant::now());
     }
 }
 
@@ -167,35 +186,4 @@ fn program() -> String {
     std::env::args_os()
         .next()
         .map_or_else(|| "mindweave".to_owned(), |name| name.to_string_lossy().into_owned())
-}
-
-/// The secrets from the environment, else from the data folder.
-fn secrets(
-    data_dir: &DataDir,
-    environment: &Environment,
-) -> anyhow::Result<(mindweave_policy::Secret, MasterKey)> {
-    let admin_token = match environment.secret(ADMIN_TOKEN) {
-        Some(token) => token,
-        None => data_dir.admin_token()?,
-    };
-    let (text, source) = match environment.secret(MASTER_KEY) {
-        Some(text) => (text, MASTER_KEY.to_owned()),
-        None => (data_dir.master_key()?, data_dir.master_key_file().display().to_string()),
-    };
-    let master_key = MasterKey::from_text(text.expose_secret()).with_context(|| source)?;
-    Ok((admin_token, master_key))
-}
-
-/// Adds to the failure to bind an address which setting it comes from and what to do.
-fn explain(config: &Config, error: anyhow::Error) -> anyhow::Error {
-    let bind = error.chain().find_map(|cause| cause.downcast_ref::<io::Error>());
-    let in_use = bind.is_some_and(|cause| cause.kind() == io::ErrorKind::AddrInUse);
-    let text = format!("{error:#}");
-    let names = |addr: SocketAddr| text.contains(&addr.to_string());
-    match config.listeners().into_iter().find(|(_, addr)| in_use && names(*addr)) {
-        Some((key, addr)) => error.context(format!(
-            "{addr} is in use: is another mindweave running? Stop it, or set {key} to another address"
-        )),
-        None => error,
-    }
 }

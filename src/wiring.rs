@@ -2,16 +2,23 @@
 
 use std::time::Duration;
 
-use mindweave_control_plane::{ControlPlaneConfig, MasterKey};
+use anyhow::Context;
+use mindweave_control_plane::ControlPlaneConfig;
 use mindweave_eventlog::{JournalConfig, SyncPolicy};
-use mindweave_policy::Secret;
-use mindweave_proxy::{BodyLimits, BreakerConfig, ProxyConfig, ServerConfig, TlsConfig, UpstreamConfig};
+use mindweave_policy::PolicyCompiler;
+use mindweave_proxy::{
+    BodyLimits, BreakerConfig, ProxyConfig, ServerConfig, TlsConfig, Unregistered, UpstreamConfig,
+};
 
-use crate::config::{Config, JournalSync};
+use crate::config::{Config, JournalSync, Role};
+use crate::secrets::ControlPlaneSecrets;
 
 /// A connection that moves no byte is given up this long after the upstream's own deadlines, so that their errors reach the
 /// client first.
 const STALL_MARGIN: Duration = Duration::from_secs(60);
+
+/// The command that checks policies: see [`crate::policy`].
+const CHECK_POLICIES: [&str; 2] = ["policy", "compile-worker"];
 
 /// The journal's settings.
 pub(crate) fn journal(config: &Config) -> JournalConfig {
@@ -27,26 +34,41 @@ pub(crate) fn journal(config: &Config) -> JournalConfig {
 }
 
 /// The control plane's settings.
+///
+/// # Errors
+/// When the way to this program, which checks policies in a process of its own, is not known.
 pub(crate) fn control_plane(
     config: &Config,
-    admin_token: Secret,
-    master_key: MasterKey,
-) -> ControlPlaneConfig {
-    ControlPlaneConfig::new(config.control_plane_listen, config.ledger_file(), admin_token, master_key)
+    secrets: ControlPlaneSecrets,
+) -> anyhow::Result<ControlPlaneConfig> {
+    let ControlPlaneSecrets { admin_token, master_key, proxy_token } = secrets;
+    let program =
+        std::env::current_exe().context("the way to this program, which checks policies, is not known")?;
+    let arguments = CHECK_POLICIES.into_iter().map(Into::into).collect();
+    Ok(ControlPlaneConfig {
+        proxy_token,
+        policy_compiler: PolicyCompiler::child(program, arguments),
+        ..ControlPlaneConfig::new(config.control_plane_listen, config.ledger_file(), admin_token, master_key)
+    })
 }
 
 /// The proxy's settings.
-pub(crate) fn proxy(config: &Config) -> ProxyConfig {
+pub(crate) fn proxy(config: &Config, role: Role) -> ProxyConfig {
     ProxyConfig {
         server: server(config),
         admin_listen: config.proxy_admin_listen,
         upstream: upstream(config),
         drain_limit: config.proxy_deadlines_drain,
-        unregistered: config.proxy_unregistered,
+        unregistered: config.proxy_unregistered.unwrap_or(match role {
+            Role::Serve => Unregistered::DefaultProject,
+            Role::Proxy | Role::ControlPlane => Unregistered::Reject,
+        }),
+        trusted_proxies: config.proxy_trusted_proxies.0.clone(),
         body_limits: BodyLimits {
             messages: config.proxy_limits_message_bytes.0,
             batches: config.proxy_limits_batch_bytes.0,
             files: config.proxy_limits_file_bytes.0,
+            held: config.proxy_limits_held_bytes.0,
         },
         journal_full: config.journal_full,
         batch_results: config.proxy_batch_results,
@@ -92,11 +114,13 @@ mod tests {
     #[test]
     fn the_documented_defaults_are_the_parts_own() {
         let config = Config::load(None, &Environment::default()).unwrap();
-        let (ours, own) = (proxy(&config), ProxyConfig::new(mindweave_proxy::CLAUDE_API));
+        let (ours, own) = (proxy(&config, Role::Proxy), ProxyConfig::new(mindweave_proxy::CLAUDE_API));
         assert_eq!((ours.server, ours.upstream), (own.server, own.upstream));
         assert_eq!((ours.admin_listen, ours.drain_limit), (own.admin_listen, own.drain_limit));
         assert_eq!((ours.body_limits, ours.journal_full), (own.body_limits, own.journal_full));
         assert_eq!((ours.batch_results, ours.public_url), (own.batch_results, own.public_url));
+        assert_eq!((ours.unregistered, ours.trusted_proxies), (own.unregistered, own.trusted_proxies));
+        assert_eq!(proxy(&config, Role::Serve).unregistered, Unregistered::DefaultProject);
         let (ours, own) = (journal(&config), JournalConfig::new(config.journal_dir()));
         assert_eq!(
             (ours.segment_bytes, ours.max_bytes, ours.sync),

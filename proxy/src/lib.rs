@@ -68,7 +68,8 @@ pub use config::{
     Unregistered,
 };
 pub use control_plane::{
-    ControlPlaneConfigError, ControlPlaneSink, Known, RemoteConfig, RemoteControlPlane, restore_counters,
+    ControlPlaneConfigError, ControlPlaneSink, Known, RemoteConfig, RemoteControlPlane,
+    control_plane_in_process, restore_counters,
 };
 pub use governance::{IpRange, IpRangeError};
 pub use metrics::install_process_metrics;

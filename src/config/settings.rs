@@ -8,6 +8,7 @@ use std::time::Duration;
 use mindweave_proxy::{BatchResults, JournalFull, Unregistered, UpstreamProtocol};
 
 use super::fault::Fault;
+use super::networks::Networks;
 use super::setting::{BaseUrl, ByteSize, Database, JournalSync, LogFormat, LogLevel, Setting};
 use super::{Given, Values};
 
@@ -64,8 +65,14 @@ settings! {
     proxy_upstream_protocol: UpstreamProtocol = "proxy.upstream_protocol" or "http1";
     /// PEM file of certificate authorities to trust upstream beside the machine's own.
     proxy_upstream_ca_file: Option<PathBuf> = "proxy.upstream_ca_file" or "";
-    /// What happens to a credential that no project knows: its usage goes to the default project, or it is refused (401).
-    proxy_unregistered: Unregistered = "proxy.unregistered" or "default-project";
+    /// What happens to a credential that no project knows: its usage goes to the default project, or it is refused (401). Unless set, `default-project` with `mindweave serve` and `reject` with `mindweave proxy`.
+    proxy_unregistered: Option<Unregistered> = "proxy.unregistered" or "";
+    /// The control plane of `mindweave proxy`, which cannot do without one. Use `https` unless it is on the same machine: Claude keys come from there.
+    proxy_control_plane: Option<BaseUrl> = "proxy.control_plane" or "";
+    /// PEM file of certificate authorities to trust in front of the control plane beside the machine's own.
+    proxy_control_plane_ca_file: Option<PathBuf> = "proxy.control_plane_ca_file" or "";
+    /// Load balancers in front of the proxy whose `x-forwarded-for` says who the client is, for policies that decide by address. Everybody else's is not believed.
+    proxy_trusted_proxies: Networks = "proxy.trusted_proxies" or "";
     /// The URL by which clients reach the proxy, for `results_url` in batch objects. Without it, each request's own `Host` is used.
     proxy_public_url: Option<BaseUrl> = "proxy.public_url" or "";
     /// Whether `results_url` in batch objects is pointed at the proxy, so that batch usage is metered, or left as the API sent it.
@@ -81,6 +88,8 @@ settings! {
     proxy_limits_batch_bytes: ByteSize = "proxy.limits.batch_bytes" or "256MiB";
     /// Largest body of a file upload.
     proxy_limits_file_bytes: ByteSize = "proxy.limits.file_bytes" or "500MiB";
+    /// The memory that all request bodies together may take while policies, limits or budgets decide by their content. What finds no room is refused (529).
+    proxy_limits_held_bytes: ByteSize = "proxy.limits.held_bytes" or "512MiB";
     /// Client connections open at once; more wait to be accepted.
     proxy_limits_max_connections: NonZeroUsize = "proxy.limits.max_connections" or "16384";
     /// How long a client may take to send a request's head, TLS handshake included.
@@ -106,8 +115,13 @@ settings! {
 
     /// Where the API for projects, keys and usage is served.
     control_plane_listen: SocketAddr = "control_plane.listen" or "127.0.0.1:3000";
+    /// Where `mindweave control-plane` serves `/health/live`, `/health/ready` and `/metrics`. With `serve` they are at `proxy.admin_listen`.
+    control_plane_admin_listen: SocketAddr = "control_plane.admin_listen" or "127.0.0.1:9091";
     /// The ledger.
     control_plane_database: Database = "control_plane.database" or "sqlite:";
+
+    /// How long a proxy may hear nothing of the ledger before its figures of budgets count as old. What happens then is each budget's own `on_stale`.
+    governance_stale_after: Duration = "governance.stale_after" or "30s";
 
     /// Size of one journal file.
     journal_segment_bytes: ByteSize = "journal.segment_bytes" or "64MiB";

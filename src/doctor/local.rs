@@ -9,7 +9,7 @@ use std::time::Duration;
 use ureq::tls::{PemItem, parse_pem};
 
 use super::Check;
-use crate::config::{ADMIN_TOKEN, Config, Environment, MASTER_KEY};
+use crate::config::{ADMIN_TOKEN, Config, Environment, MASTER_KEY, Role};
 use crate::data_dir::{self, ADMIN_TOKEN_FILE, MASTER_KEY_FILE};
 use crate::endpoints::{Endpoints, local_url};
 
@@ -23,18 +23,22 @@ const DEAD_LETTER_FILE: &str = "dead-letter.jsonl";
 const HEALTH_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Every check of this machine.
-pub(super) fn checks(config: &Config, environment: &Environment) -> Vec<Check> {
+pub(super) fn checks(config: &Config, environment: &Environment, role: Role) -> Vec<Check> {
     let running =
         if data_dir::is_in_use(&config.data_dir) { Endpoints::read(&config.data_dir) } else { None };
     let mut checks = vec![folder(&config.data_dir)];
-    checks.push(master_key(config, environment));
-    checks.push(admin_token(config, environment));
-    checks.extend(tls(config));
-    checks.push(disk(config));
-    checks.push(journal(config));
+    if role != Role::Proxy {
+        checks.push(master_key(config, environment));
+        checks.push(admin_token(config, environment));
+    }
+    if role != Role::ControlPlane {
+        checks.extend(tls(config));
+        checks.push(disk(config));
+        checks.push(journal(config));
+    }
     match running {
         Some(endpoints) => checks.push(server(config, &endpoints)),
-        None => checks.extend(config.listeners().map(|(key, addr)| port(key, addr))),
+        None => checks.extend(config.listeners(role).into_iter().map(|(key, addr)| port(key, addr))),
     }
     checks
 }
@@ -248,7 +252,8 @@ fn server(config: &Config, endpoints: &Endpoints) -> Check {
     let pid = endpoints.pid;
     match agent.get(&url).call() {
         Ok(answer) if answer.status().is_success() => {
-            Check::ok(NAME, format!("runs as process {pid} on {}, and is ready", endpoints.proxy))
+            let addr = endpoints.proxy.or(endpoints.control_plane).unwrap_or(endpoints.admin);
+            Check::ok(NAME, format!("runs as process {pid} on {addr}, and is ready"))
         }
         Ok(answer) => Check::warn(
             NAME,

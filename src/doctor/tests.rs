@@ -33,7 +33,7 @@ fn examine(upstream: &str, data_dir: &std::path::Path, variables: &[(&str, &str)
     all.retain(|(name, _)| !variables.iter().any(|(other, _)| other == name));
     all.extend_from_slice(variables);
     let environment = Environment::with(&all);
-    checks(Config::load(None, &environment), &environment)
+    checks(Config::load(None, &environment), &environment, None)
 }
 
 fn named<'a>(checks: &'a [Check], name: &str) -> &'a Check {
@@ -54,7 +54,7 @@ fn a_fresh_machine_in_front_of_the_api_has_nothing_to_complain_about() {
 #[test]
 fn every_fault_of_the_configuration_is_a_check_of_its_own() {
     let environment = Environment::with(&[("MINDWEAVE_NO__SUCH", "1"), ("MINDWEAVE_PROXY__LISTEN", "x")]);
-    let checks = checks(Config::load(None, &environment), &environment);
+    let checks = checks(Config::load(None, &environment), &environment, None);
     assert_eq!(checks.len(), 2);
     assert!(checks.iter().all(|check| check.status == Status::Fail && check.advice.is_some()));
 }
@@ -151,6 +151,29 @@ fn tls_files_that_are_missing_or_hold_something_else_are_failures() {
         ];
         let checks = examine(&upstream, &folder.path().join("data"), &files);
         assert_eq!(named(&checks, "TLS files").status, status, "{cert_file} {key_file}");
+    }
+}
+
+#[test]
+fn a_proxy_is_told_what_keeps_it_from_its_control_plane() {
+    let folder = tempfile::tempdir().unwrap();
+    let upstream_url = upstream(ASKS_FOR_A_KEY);
+    let takes_the_token = upstream("HTTP/1.1 400 X\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
+    let closed = format!("http://{}", TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap());
+    let token = ("MINDWEAVE_PROXY_TOKEN", "a-token-of-the-proxies");
+    for (control_plane, token, name, status) in [
+        (&takes_the_token, Some(token), "control plane", Status::Ok),
+        (&upstream_url, Some(token), "control plane", Status::Fail), // 401: not this token
+        (&closed, Some(token), "control plane", Status::Warn),       // a proxy works without, for a while
+        (&takes_the_token, None, "proxy token", Status::Fail),
+    ] {
+        let mut variables = vec![("MINDWEAVE_PROXY__CONTROL_PLANE", control_plane.as_str())];
+        variables.extend(token);
+        let checks = examine(&upstream_url, folder.path(), &variables);
+        assert_eq!(named(&checks, name).status, status, "{control_plane}: {checks:#?}");
+        assert!(
+            !checks.iter().any(|check| check.name == "master key" || check.name == "control_plane.listen")
+        );
     }
 }
 

@@ -118,7 +118,7 @@ fn ask(config: &Config, checks: &mut Vec<Check>) -> Option<Option<String>> {
 }
 
 /// What the proxy trusts: the machine's authorities, else the bundled ones, and those of the file.
-fn trusted(ca_file: Option<&Path>) -> Result<RootCerts, String> {
+pub(super) fn trusted(ca_file: Option<&Path>) -> Result<RootCerts, String> {
     let native = rustls_native_certs::load_native_certs().certs;
     let mut certificates: Vec<Certificate<'static>> =
         native.iter().map(|der| Certificate::from_der(der).to_owned()).collect();

@@ -77,7 +77,8 @@ impl fmt::Debug for RemoteControlPlane {
 }
 
 impl RemoteControlPlane {
-    /// Begins to watch: from now on `snapshots` and `admission` are kept at what the control plane says.
+    /// Begins to watch: from now on `snapshots` are those of the control plane, and `admission` gets the ledger's figures.
+    /// [`crate::Proxy`] puts each snapshot in force in `admission`.
     ///
     /// # Errors
     ///
@@ -95,11 +96,6 @@ impl RemoteControlPlane {
             proxy_id: format!("{}{}", ProxyId::PREFIX, journal.id()),
             journal_id: journal.id().to_owned(),
         };
-        let following = Arc::clone(&admission);
-        snapshots.follow(move |snapshot| {
-            following.apply(snapshot);
-            std::ops::ControlFlow::Continue(())
-        });
         let saver = Saver::new(Arc::clone(&cache));
         let sync = Arc::new(Sync::new(snapshots, admission, journal, saver));
         let (stop, stopped) = tokio::sync::watch::channel(false);
@@ -141,6 +137,11 @@ impl RemoteControlPlane {
             }
         }
     }
+}
+
+/// Says that this process is its own control plane, so that nobody takes its metrics for those of a proxy that hears nothing.
+pub fn control_plane_in_process() {
+    metrics::control_plane().connected.set(1.0);
 }
 
 /// Keeps the gauge of the age right until `stop`.

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use mindweave_eventlog::Journal;
+use mindweave_eventlog::{Journal, Sequence};
 use mindweave_policy::{AdmissionControl, Snapshot, SnapshotStore, UsageFeed, WatchLine};
 use parking_lot::Mutex;
 use tokio::sync::watch;
@@ -46,6 +46,8 @@ pub(super) struct Sync {
     snapshots: Arc<SnapshotStore>,
     admission: Arc<AdmissionControl>,
     journal: Journal,
+    /// Where the journal ended before this process wrote to it.
+    journal_end: Sequence,
     pub(super) saver: Saver,
     state: tokio::sync::Mutex<State>,
     known: watch::Sender<Known>,
@@ -72,6 +74,7 @@ impl Sync {
         Self {
             snapshots,
             admission,
+            journal_end: journal.stats().next_sequence,
             journal,
             saver,
             state: tokio::sync::Mutex::default(),
@@ -203,7 +206,8 @@ impl Sync {
     async fn replay(&self, state: &mut State) -> Result<(), CallError> {
         if !state.replayed {
             let (journal, admission) = (self.journal.clone(), Arc::clone(&self.admission));
-            compiled(move || restore_counters(&journal, &admission)).await?;
+            let end = self.journal_end;
+            compiled(move || restore_counters(&journal, &admission, end)).await?;
             state.replayed = true;
         }
         Ok(())

@@ -1,7 +1,6 @@
 //! The watch: one long answer of the control plane, line by line, begun again whenever it breaks off.
 
 use std::convert::Infallible;
-use std::fmt::Write as _;
 
 use mindweave_policy::WatchLine;
 use tokio::sync::watch;
@@ -97,7 +96,7 @@ fn path(watcher: &Watcher, position: Option<&Position>) -> String {
     let Watcher { proxy_id, journal_id } = watcher;
     let mut path = format!("{WATCH_PATH}?proxy_id={proxy_id}&journal={journal_id}");
     if let Some(Position { lineage, revision }) = position {
-        drop(write!(path, "&revision={revision}&lineage={lineage}")); // writing to a String cannot fail
+        path.push_str(&format!("&revision={revision}&lineage={lineage}"));
     }
     path
 }

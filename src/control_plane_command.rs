@@ -1,0 +1,82 @@
+//! `mindweave control-plane`: ledger and API only, for proxies in other processes.
+
+use std::io::Write;
+
+use anyhow::Context;
+use mindweave_control_plane::ControlPlane;
+use mindweave_proxy::AdminServer;
+
+use crate::config::{Config, Environment, Role};
+use crate::data_dir::{DataDir, PROXY_TOKEN_FILE};
+use crate::endpoints::{Announcement, Endpoints, local_url};
+use crate::secrets::{self, RemoteProxies};
+use crate::startup::{self, explain};
+use crate::wiring;
+
+/// Serves until a signal asks for the end.
+///
+/// # Errors
+/// When a part cannot start.
+pub(crate) fn run(config: &Config, environment: &Environment, out: &mut impl Write) -> anyhow::Result<()> {
+    startup::run(config, async |signals| {
+        let server = ControlPlaneServer::start(config, environment).await?;
+        let api = local_url("http", server.control_plane.local_addr());
+        let token_file = config.data_dir.join(PROXY_TOKEN_FILE);
+        startup::tell(out, |out| {
+            writeln!(out, "MindWeave {}: the control plane serves {api}", env!("CARGO_PKG_VERSION"))?;
+            if token_file.is_file() {
+                writeln!(out, "Proxies need the token in {}", token_file.display())?;
+            }
+            out.flush()
+        });
+        let signal = signals.first().await;
+        tracing::info!(signal, "stopping");
+        server.stop().await;
+        Ok(())
+    })
+}
+
+/// A running control plane.
+struct ControlPlaneServer {
+    control_plane: ControlPlane,
+    admin: AdminServer,
+    // The last two go in this order: the announcement lies in the folder, and the folder's lock ends last.
+    announcement: Announcement,
+    _data_dir: DataDir,
+}
+
+impl ControlPlaneServer {
+    async fn start(config: &Config, environment: &Environment) -> anyhow::Result<Self> {
+        let data_dir = startup::take_data_dir(config)?;
+        let secrets = secrets::of_control_plane(&data_dir, environment, RemoteProxies::Expected)?;
+        let explained = |error| explain(config, Role::ControlPlane, error);
+        let admin = AdminServer::start(config.control_plane_admin_listen).await;
+        let admin = admin.context("health and metrics cannot be served").map_err(explained)?;
+        let control_plane = ControlPlane::start(wiring::control_plane(config, secrets)?).await;
+        let control_plane = control_plane.map_err(|error| explained(error.into()))?;
+        admin.ready();
+        let endpoints = Endpoints {
+            pid: std::process::id(),
+            proxy: None,
+            admin: admin.local_addr(),
+            control_plane: Some(control_plane.local_addr()),
+        };
+        let announcement =
+            endpoints.announce(&config.data_dir).context("cannot write into the data folder")?;
+        tracing::info!(
+            control_plane = %control_plane.local_addr(),
+            admin = %endpoints.admin,
+            version = env!("CARGO_PKG_VERSION"),
+            "ready"
+        );
+        Ok(Self { control_plane, admin, announcement, _data_dir: data_dir })
+    }
+
+    async fn stop(self) {
+        drop(self.announcement);
+        self.admin.draining();
+        self.control_plane.shutdown().await;
+        self.admin.stop().await;
+        tracing::info!("stopped");
+    }
+}
