@@ -50,6 +50,19 @@ impl Ledger {
     }
 }
 
+/// Makes what the first start makes: the organisation `org_1` in UTC, its project `prj_1`, revision 1.
+pub(crate) async fn install(db: &Db) {
+    let mut tx = db.begin_write().await.unwrap();
+    for sql in [
+        "INSERT INTO orgs (id, name, created_at) VALUES ('org_1', 'Acme', 0)",
+        "INSERT INTO projects (id, org_id, name, created_at) VALUES ('prj_1', 'org_1', 'default', 0)",
+        "INSERT INTO installation (only_row, default_project_id, snapshot_revision) VALUES (1, 'prj_1', 1)",
+    ] {
+        sqlx::query(sql).execute(&mut *tx).await.unwrap();
+    }
+    tx.commit().await.unwrap();
+}
+
 pub(crate) fn at(micros: i64) -> Timestamp {
     Timestamp::from_microsecond(micros).unwrap()
 }
