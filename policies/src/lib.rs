@@ -1,29 +1,46 @@
 //! What a proxy knows about who may do what, and how it decides.
 
 mod admission;
+mod budget;
 mod bundled;
+mod cache;
+mod cases;
 mod charge;
 mod compile;
 mod decision;
+mod error_kind;
+mod eval;
 mod facts;
 mod fingerprint;
 mod governance;
+mod health;
+mod input;
+mod limits;
 mod model_pattern;
 pub mod pii;
 mod policy_set;
 mod principal;
 mod refusal;
+mod sample;
 mod secret;
 mod snapshot;
 mod subject;
 mod usage_feed;
+mod verdict;
 mod window;
 
 pub use admission::{AdmissionControl, BudgetWarning, Demand, Reservation, Rules, Settled};
 pub use bundled::{BundledPolicy, bundled, bundled_policy};
+pub use cases::{
+    CaseFile, CaseFileError, CaseOutcome, CaseReport, PolicyTrial, Said, TrialError, TrialResult, run_cases,
+};
 pub use charge::{Charge, Charged};
-pub use compile::{CheckError, PolicyCompiler, PolicyFault, PolicyReport, PolicySource, run_compile_worker};
+pub use compile::{
+    CheckError, MAX_DATA_BYTES, MAX_REGO_BYTES, PolicyCompiler, PolicyFault, PolicyReport, PolicySource,
+    run_compile_worker,
+};
 pub use decision::{Decision, Verdict};
+pub use error_kind::PolicyErrorKind;
 pub use facts::{BudgetUsage, CredentialKind, PolicyInput, PrincipalInput, RequestInput};
 pub use fingerprint::Fingerprint;
 pub use governance::{
@@ -31,9 +48,13 @@ pub use governance::{
     QuotaSpec, QuotaUnit, QuotaWindow, Reserve,
 };
 pub use model_pattern::ModelPattern;
-pub use policy_set::{CompiledPolicies, Evaluated, PolicyError, PolicyErrorKind, PolicySet, Reads};
+pub use policy_set::{CompiledPolicies, Evaluated, PolicyError, PolicySet, Reads};
 pub use principal::Principal;
 pub use refusal::{RateLimitHeaders, Refusal, RefusalKind};
+pub use sample::{
+    SampleBudget, SampleError, SampleInput, SampleMcpServer, SamplePrincipal, SampleRequest, SampleTool,
+    SampleUnit,
+};
 pub use secret::Secret;
 pub use snapshot::diff::{DefaultPrincipal, FingerprintWire, SnapshotDiff, WrongBase};
 pub use snapshot::wire::{

@@ -1,42 +1,102 @@
-//! The policies in force, compiled.
+//! The policies that judge one principal, and how they come to a decision.
 
+mod compiled;
+#[cfg(test)]
+mod tests;
+
+use std::cell::RefCell;
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use mindweave_metering::PolicyId;
+use regorus::Value;
 
-use crate::decision::Decision;
+use crate::cache::{Cache, Weigh};
+use crate::compile::Module;
+use crate::decision::{Decision, Verdict};
+use crate::error_kind::PolicyErrorKind;
+use crate::eval::{Outcome, evaluate};
 use crate::facts::PolicyInput;
-use crate::governance::Governance;
-use crate::principal::Principal;
+use crate::governance::{OnError, PolicyMode, PolicySpec};
+use crate::health::Health;
+use crate::input::{Field, FieldSet, Moment, document, write_key};
+use crate::verdict::Said;
 
-/// Every policy of a snapshot, compiled once and shared by all threads.
-#[derive(Debug, Default)]
-pub struct CompiledPolicies {
-    faults: Vec<(PolicyId, String)>,
+pub use compiled::CompiledPolicies;
+
+/// Reason of a denial that no policy gave, but its failure.
+const POLICY_ERROR: &str = "policy_error";
+
+/// What decisions of whole sets may take in memory.
+const DECISION_CACHE_BYTES: usize = 24 << 20;
+
+/// What outcomes of single policies may take in memory.
+const OUTCOME_CACHE_BYTES: usize = 24 << 20;
+
+/// A policy in force.
+#[derive(Debug)]
+pub(crate) struct Member {
+    /// As it was written.
+    pub(crate) spec: Arc<PolicySpec>,
+    /// Compiled; `None` when it does not compile.
+    pub(crate) module: Option<Arc<Module>>,
+    /// How it has been doing.
+    pub(crate) health: Arc<Health>,
+    /// Different for every policy of one generation.
+    pub(crate) number: u64,
 }
 
-impl CompiledPolicies {
-    /// Compiles what is in force. Blocks, 5 to 20 ms for each policy that `previous` does not hold.
-    pub fn compile(_governance: &Governance, _previous: Option<&Self>) -> Self {
-        Self::default()
-    }
+/// The caches of one generation of policies.
+#[derive(Debug)]
+pub(crate) struct Caches {
+    decisions: Cache<Arc<Decided>>,
+    outcomes: Cache<Arc<Result<Outcome, PolicyErrorKind>>>,
+}
 
-    /// The policies that judge this principal; `None` when there are none.
-    pub fn in_force(&self, _principal: &Principal) -> Option<Arc<PolicySet>> {
-        None
+impl Default for Caches {
+    fn default() -> Self {
+        Self {
+            decisions: Cache::with_capacity(DECISION_CACHE_BYTES),
+            outcomes: Cache::with_capacity(OUTCOME_CACHE_BYTES),
+        }
     }
+}
 
-    /// Policies that did not compile: they stay in force and follow their `on_error`.
-    pub fn faults(&self) -> &[(PolicyId, String)] {
-        &self.faults
+/// A set's decision with the failures in it.
+#[derive(Clone, Debug, Default)]
+struct Decided {
+    decision: Decision,
+    errors: Vec<PolicyError>,
+}
+
+impl Weigh for Arc<Decided> {
+    fn weight(&self) -> usize {
+        let Decision { denials, warnings, shadow } = &self.decision;
+        let verdicts = denials.iter().chain(warnings).chain(shadow);
+        let texts: usize = verdicts.map(|said| 96 + said.reason.len() + said.message.len()).sum();
+        size_of::<Decided>() + texts + self.errors.len() * size_of::<PolicyError>()
+    }
+}
+
+impl Weigh for Arc<Result<Outcome, PolicyErrorKind>> {
+    fn weight(&self) -> usize {
+        let said = |said: &Said| 64 + said.reason.len() + said.message.len();
+        let texts: usize = match &**self {
+            Ok(outcome) => outcome.denials.iter().chain(&outcome.warnings).map(said).sum(),
+            Err(_) => 0,
+        };
+        size_of::<Outcome>() + texts
     }
 }
 
 /// The policies that judge a principal.
 #[derive(Debug)]
 pub struct PolicySet {
-    reads: Reads,
+    members: Vec<Arc<Member>>,
+    reads: FieldSet,
+    number: u64,
+    caches: Arc<Caches>,
 }
 
 /// What a host must find out before it asks a [`PolicySet`].
@@ -48,18 +108,6 @@ pub struct Reads {
     pub usage: bool,
     /// `input.request.pii`.
     pub pii: bool,
-}
-
-impl PolicySet {
-    /// What it needs to know.
-    pub fn reads(&self) -> Reads {
-        self.reads
-    }
-
-    /// Judges a request. Never fails: what goes wrong inside a policy follows its `on_error`.
-    pub fn decide(&self, _input: &PolicyInput<'_>) -> Evaluated {
-        Evaluated::default()
-    }
 }
 
 /// A decision and what it took.
@@ -86,47 +134,153 @@ pub struct PolicyError {
     pub kind: PolicyErrorKind,
 }
 
-/// Why a policy has no usable result.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum PolicyErrorKind {
-    /// `deny` is undefined.
-    Undefined,
-    /// `deny` or `warn` holds something else than `{reason, message}`.
-    Malformed,
-    /// It took more instructions than it may.
-    InstructionLimit,
-    /// It took longer than it may.
-    Timeout,
-    /// Evaluation failed.
-    Runtime,
-    /// It does not compile.
-    Broken,
-    /// It ran over its bounds before, and is not evaluated until it is changed.
-    Suspended,
-}
+impl PolicySet {
+    pub(crate) fn new(members: Vec<Arc<Member>>, caches: Arc<Caches>) -> Self {
+        // Sets of all organisations share a cache: a number that came twice would mix their decisions.
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let modules = members.iter().filter_map(|member| member.module.as_ref());
+        let reads = modules.fold(FieldSet::EMPTY, |reads, module| reads.union(module.reads));
+        Self { members, reads, number, caches }
+    }
 
-impl PolicyErrorKind {
-    /// Every kind.
-    pub const ALL: [Self; 7] = [
-        Self::Undefined,
-        Self::Malformed,
-        Self::InstructionLimit,
-        Self::Timeout,
-        Self::Runtime,
-        Self::Broken,
-        Self::Suspended,
-    ];
-
-    /// The word for it in metrics and messages.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Undefined => "undefined",
-            Self::Malformed => "malformed",
-            Self::InstructionLimit => "instruction_limit",
-            Self::Timeout => "timeout",
-            Self::Runtime => "runtime",
-            Self::Broken => "broken",
-            Self::Suspended => "suspended",
+    /// What it needs to know.
+    pub fn reads(&self) -> Reads {
+        Reads {
+            body_facts: self.reads.reads_body(),
+            usage: self.reads.has(Field::Usage),
+            pii: self.reads.has(Field::Pii),
         }
     }
+
+    /// Judges a request. Never fails: what goes wrong inside a policy follows its `on_error`.
+    ///
+    /// Blocks for what evaluation takes: microseconds from the cache, some ten per policy otherwise, and some milliseconds for
+    /// each policy that runs into its bounds.
+    pub fn decide(&self, input: &PolicyInput<'_>) -> Evaluated {
+        let start = Instant::now();
+        let moment = Moment::new(input.now, self.reads.reads_zoned_time().then_some(input.time_zone));
+        let key = (!self.reads.is_unique())
+            .then(|| with_key(self.number, input, &moment, self.reads, |key| self.caches.decisions.key(key)));
+        if let Some(decided) = key.and_then(|key| self.caches.decisions.get(key)) {
+            let Decided { decision, errors } = (*decided).clone();
+            return Evaluated { decision, cached: true, elapsed: start.elapsed(), evaluated: 0, errors };
+        }
+        let mut asked = Asked { set: self, input, moment: &moment, start, document: None, evaluated: 0 };
+        let mut decided = Decided::default();
+        let mut repeatable = true;
+        for member in &self.members {
+            let result = asked.outcome(member);
+            repeatable &= result.as_ref().as_ref().err().is_none_or(|kind| kind.is_repeatable());
+            decided.add(member, &result, input.principal.org_name);
+        }
+        if let Some(key) = key.filter(|_| repeatable) {
+            self.caches.decisions.insert(key, Arc::new(decided.clone()));
+        }
+        let Decided { decision, errors } = decided;
+        Evaluated { decision, cached: false, elapsed: start.elapsed(), evaluated: asked.evaluated, errors }
+    }
+}
+
+/// Hands over what a decision depends on, in a buffer that the thread keeps.
+fn with_key<T>(
+    owner: u64,
+    input: &PolicyInput<'_>,
+    moment: &Moment,
+    reads: FieldSet,
+    use_key: impl FnOnce(&[u8]) -> T,
+) -> T {
+    thread_local! {
+        static BUFFER: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+    }
+    /// What the buffer may keep: a request with a thousand tools must not cost every thread its size for good.
+    const MAX_KEPT: usize = 64 << 10;
+    BUFFER.with_borrow_mut(|buffer| {
+        buffer.clear();
+        buffer.extend_from_slice(&owner.to_le_bytes());
+        write_key(buffer, input, moment, reads);
+        let value = use_key(buffer);
+        buffer.shrink_to(MAX_KEPT);
+        value
+    })
+}
+
+/// One request, while it is judged.
+struct Asked<'a> {
+    set: &'a PolicySet,
+    input: &'a PolicyInput<'a>,
+    moment: &'a Moment,
+    start: Instant,
+    /// `input` as a Rego value, made for the first policy that is evaluated.
+    document: Option<Value>,
+    evaluated: u32,
+}
+
+impl Asked<'_> {
+    fn outcome(&mut self, member: &Member) -> Arc<Result<Outcome, PolicyErrorKind>> {
+        let Some(module) = &member.module else { return Arc::new(Err(PolicyErrorKind::Broken)) };
+        // With one policy the set's own cache has answered already.
+        let worth_a_look = self.set.members.len() > 1 && !module.reads.is_unique();
+        let outcomes = &self.set.caches.outcomes;
+        let key = worth_a_look
+            .then(|| with_key(member.number, self.input, self.moment, module.reads, |key| outcomes.key(key)));
+        if let Some(outcome) = key.and_then(|key| outcomes.get(key)) {
+            return outcome;
+        }
+        if member.health.is_suspended(self.start) {
+            return Arc::new(Err(PolicyErrorKind::Suspended));
+        }
+        let (input, moment, reads) = (self.input, self.moment, self.set.reads);
+        let document = self.document.get_or_insert_with(|| document(input, moment, reads));
+        let outcome = evaluate(module, document);
+        self.evaluated = self.evaluated.saturating_add(1);
+        member.health.note(outcome.as_ref().map(|_| ()).map_err(|kind| *kind), self.start);
+        let repeatable = outcome.as_ref().err().is_none_or(|kind| kind.is_repeatable());
+        let outcome = Arc::new(outcome);
+        if let Some(key) = key.filter(|_| repeatable) {
+            outcomes.insert(key, Arc::clone(&outcome));
+        }
+        outcome
+    }
+}
+
+impl Decided {
+    fn add(&mut self, member: &Member, outcome: &Result<Outcome, PolicyErrorKind>, org_name: &str) {
+        let spec = &member.spec;
+        let verdict = |said: &Said| Verdict {
+            policy_id: spec.id.clone(),
+            policy: Arc::clone(&spec.name),
+            version: spec.version,
+            reason: Arc::clone(&said.reason),
+            message: Arc::clone(&said.message),
+        };
+        let Decision { denials, warnings, shadow } = &mut self.decision;
+        // Verdicts of policies in shadow are recorded, and nothing else.
+        let enforced = spec.mode == PolicyMode::Enforce;
+        match outcome {
+            Ok(outcome) if enforced => {
+                denials.extend(outcome.denials.iter().map(verdict));
+                warnings.extend(outcome.warnings.iter().map(verdict));
+            }
+            Ok(outcome) => {
+                shadow.extend(outcome.denials.iter().chain(&outcome.warnings).map(verdict));
+            }
+            Err(kind) => {
+                self.errors.push(PolicyError { policy_id: spec.id.clone(), kind: *kind });
+                if spec.on_error == OnError::Deny {
+                    let said = failure(&spec.name, *kind, org_name);
+                    if enforced { denials } else { shadow }.push(verdict(&said));
+                }
+            }
+        }
+    }
+}
+
+/// What the developer is told whose request a policy without result refused.
+fn failure(policy: &str, kind: PolicyErrorKind, org_name: &str) -> Said {
+    let message = format!(
+        "policy \"{policy}\" {}, and requests that it cannot judge are refused; an admin of {org_name} must look at it",
+        kind.explanation()
+    );
+    Said { reason: POLICY_ERROR.into(), message: message.into() }
 }
