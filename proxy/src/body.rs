@@ -214,7 +214,9 @@ impl Drop for RequestBody {
     fn drop(&mut self) {
         let unfinished = self.awaited.is_none()
             && matches!(self.watch.end(), RequestEnd::Open | RequestEnd::TooLarge { .. });
-        if let (true, Source::Streaming(rest)) = (unfinished, std::mem::replace(&mut self.source, Source::Gone)) {
+        if let (true, Source::Streaming(rest)) =
+            (unfinished, std::mem::replace(&mut self.source, Source::Gone))
+        {
             discard(rest);
         }
     }

@@ -127,7 +127,9 @@ impl ProxyError {
     /// What the client is told.
     fn message(&self, face: &Face) -> Cow<'_, str> {
         match self {
-            Self::RequestTooLarge { limit } => format!("{} The limit here is {limit} bytes.", face.message).into(),
+            Self::RequestTooLarge { limit } => {
+                format!("{} The limit here is {limit} bytes.", face.message).into()
+            }
             Self::BodyUnreadable(fault) => format!("{} Here, {fault}.", face.message).into(),
             Self::PolicyDenied(denial) if !denial.message.is_empty() => Cow::Borrowed(&denial.message),
             Self::RuleRefused(refused) => Cow::Borrowed(&refused.message),

@@ -13,7 +13,6 @@ use mindweave_eventlog::Admission;
 use mindweave_metering::{
     CertaintyReason, Endpoint, MeteredResponse, Outcome, RequestReading, ResponseHead, ResponseTap,
 };
-use mindweave_policy::Reservation;
 use tokio::time::{Duration, Instant};
 
 use crate::attribution::text;
@@ -21,6 +20,7 @@ use crate::batch_items;
 use crate::body::{RequestEnd, RequestWatch};
 use crate::clock;
 use crate::error::ProxyError;
+use crate::governance::OpenReservation;
 use crate::reach::{Reach, Unanswered};
 use crate::settle::{AdmittedRecord, Ending, Ledger, Metered, Settlement};
 
@@ -44,7 +44,7 @@ pub(crate) struct Opening {
     pub(crate) received: Instant,
     /// How long its client took since then to send what had to be known before it was admitted.
     pub(crate) waited: Duration,
-    pub(crate) reservation: Option<Reservation>,
+    pub(crate) reservation: Option<OpenReservation>,
 }
 
 #[derive(Debug)]
@@ -53,7 +53,7 @@ struct Exchange {
     /// `None` where the journal was full and the configuration says to go on unrecorded until the end.
     admission: Option<Admission>,
     /// What it holds of limits and budgets; settled with its event.
-    reservation: Option<Reservation>,
+    reservation: Option<OpenReservation>,
     admitted: AdmittedRecord,
     endpoint: Endpoint,
     request: Arc<RequestWatch>,

@@ -6,6 +6,7 @@
 
 mod client_ip;
 mod judge;
+mod open_reservation;
 mod origin;
 mod record;
 mod upkeep;
@@ -17,13 +18,12 @@ use std::time::Duration;
 use http::header::{CONTENT_ENCODING, HeaderMap};
 use http::request::Parts;
 use mindweave_metering::{Encoding, Endpoint, RequestReading, ScanFault, SideDecoder};
-use mindweave_policy::{
-    AdmissionControl, CredentialKind, PolicySet, Principal, Reads, Reservation, Rules, Snapshot, pii,
-};
+use mindweave_policy::{AdmissionControl, CredentialKind, PolicySet, Principal, Reads, Rules, Snapshot, pii};
 use tokio::time::Instant;
 
-pub use self::client_ip::{IpRange, IpRangeError};
 pub(crate) use self::client_ip::client_ip;
+pub use self::client_ip::{IpRange, IpRangeError};
+pub(crate) use self::open_reservation::OpenReservation;
 pub(crate) use self::origin::{Origin, declared_length};
 pub(crate) use self::upkeep::{follow, upkeep};
 use crate::body::{HeldBytes, HoldFault, NoRoom, RequestBody, RequestBodyError, RequestWatch};
@@ -76,7 +76,7 @@ pub(crate) struct Passed {
     /// All bytes are still to go on.
     pub(crate) body: RequestBody,
     /// What it holds of limits and budgets, where any count it.
-    pub(crate) reservation: Option<Reservation>,
+    pub(crate) reservation: Option<OpenReservation>,
     /// How long its client took to send what had to be known first.
     pub(crate) waited: Duration,
 }
@@ -154,7 +154,12 @@ impl Governance {
     }
 
     /// What a held body says, if it says it clearly enough for what is in force.
-    async fn read(&self, in_force: &InForce, asked: &Asked<'_>, body: &RequestBody) -> Result<Known, ProxyError> {
+    async fn read(
+        &self,
+        in_force: &InForce,
+        asked: &Asked<'_>,
+        body: &RequestBody,
+    ) -> Result<Known, ProxyError> {
         let Some(reading) = asked.watch.reading() else { return Ok(Known::default()) };
         if let Some(fault) = reading.fault {
             return Err(ProxyError::BodyUnreadable(fault));

@@ -63,9 +63,9 @@ use tokio::task::JoinHandle;
 
 pub use admin::AdminServer;
 pub use config::{
-    BatchResults, BodyLimits, CLAUDE_API, DEFAULT_ADMIN_LISTEN, DEFAULT_DRAIN_LIMIT,
-    DEFAULT_HELD_BODY_BYTES, DEFAULT_LISTEN, JournalFull, MAX_BATCHES_BODY_BYTES, MAX_FILES_BODY_BYTES, MAX_MESSAGES_BODY_BYTES, ProxyConfig,
-    Unregistered,
+    BatchResults, BodyLimits, CLAUDE_API, DEFAULT_ADMIN_LISTEN, DEFAULT_DRAIN_LIMIT, DEFAULT_HELD_BODY_BYTES,
+    DEFAULT_LISTEN, JournalFull, MAX_BATCHES_BODY_BYTES, MAX_FILES_BODY_BYTES, MAX_MESSAGES_BODY_BYTES,
+    ProxyConfig, Unregistered,
 };
 pub use control_plane::{
     ControlPlaneConfigError, ControlPlaneSink, Known, RemoteConfig, RemoteControlPlane,

@@ -132,7 +132,8 @@ impl RequestService {
         let admission = self.admit(&admitted)?;
         let must_sync = admission.as_ref().map(Admission::sequence);
         let request = Arc::clone(&watch);
-        let opening = Opening { admitted, endpoint: endpoint.clone(), request, received, waited, reservation };
+        let opening =
+            Opening { admitted, endpoint: endpoint.clone(), request, received, waited, reservation };
         let mut exchange = OpenExchange::new(Arc::clone(&self.ledger), admission, opening);
         if let Some(sequence) = must_sync
             && let Err(error) = self.ledger.journal().admission_durable(sequence).await

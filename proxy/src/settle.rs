@@ -17,14 +17,14 @@ use mindweave_metering::{
     EventId, EventType, MeteredItem, MeteredResponse, NanoUsd, Outcome, PriceBook, ProxyId, RequestReading,
     UsageEvent,
 };
-use mindweave_policy::{AdmissionControl, Charge, Principal, Reservation, Settled};
+use mindweave_policy::{AdmissionControl, Charge, Principal, Settled};
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
 use crate::attribution::Attribution;
 use crate::error::{ProxyError, chain};
 use crate::event_ids::EventIds;
-use crate::governance::Origin;
+use crate::governance::{OpenReservation, Origin};
 use crate::metrics;
 use crate::reach::Reach;
 
@@ -157,7 +157,7 @@ impl Ledger {
         &self,
         settlement: Settlement<'_>,
         admission: Option<Admission>,
-        reservation: Option<Reservation>,
+        reservation: Option<OpenReservation>,
     ) {
         metrics::requests().ended(settlement.endpoint.kind, &settlement.ending);
         self.write(settlement, admission, reservation);
@@ -167,9 +167,10 @@ impl Ledger {
         &self,
         settlement: Settlement<'_>,
         admission: Option<Admission>,
-        reservation: Option<Reservation>,
+        reservation: Option<OpenReservation>,
     ) {
         metrics::usage().booked(&settlement.metered);
+        metrics::governance().tool_calls_left_out.increment(settlement.metered.answer.tool_calls_left_out);
         let envelope = self.envelope(&self.api_call, self.event(settlement));
         let sequence = self.append(&envelope, admission);
         self.charge(&envelope.data, reservation, sequence);
@@ -204,7 +205,7 @@ impl Ledger {
     }
 
     /// Charges an event to whatever counts it, exactly as the ledger will.
-    fn charge(&self, event: &UsageEvent, reservation: Option<Reservation>, sequence: Option<Sequence>) {
+    fn charge(&self, event: &UsageEvent, reservation: Option<OpenReservation>, sequence: Option<Sequence>) {
         let sequence = sequence.map(Sequence::get);
         match (reservation, sequence) {
             (Some(reservation), _) => reservation.settle(&Settled {
@@ -215,7 +216,9 @@ impl Ledger {
                 sequence,
             }),
             // Nothing counted the request when it began; something may now. What the ledger will never see does not count.
-            (None, Some(sequence)) if event.outcome != Outcome::Denied => self.admission.replay(sequence, event),
+            (None, Some(sequence)) if event.outcome != Outcome::Denied => {
+                self.admission.replay(sequence, event)
+            }
             (None, _) => {}
         }
     }

@@ -45,7 +45,8 @@ impl FromStr for IpRange {
             return Err(fault());
         }
         let base = written.to_canonical();
-        let prefix = if base == written { prefix } else { prefix.checked_sub(MAPPED_BITS).ok_or_else(fault)? };
+        let prefix =
+            if base == written { prefix } else { prefix.checked_sub(MAPPED_BITS).ok_or_else(fault)? };
         Ok(Self { base, prefix })
     }
 }
@@ -59,7 +60,9 @@ impl fmt::Display for IpRange {
 impl IpRange {
     /// Whether the address lies in the range. An IPv4 address counts as one also where it is written as IPv6.
     pub fn contains(&self, address: IpAddr) -> bool {
-        let network = |bits: u128, width: u8| bits.checked_shr(u32::from(width.saturating_sub(self.prefix))).unwrap_or(0);
+        let network = |bits: u128, width: u8| {
+            bits.checked_shr(u32::from(width.saturating_sub(self.prefix))).unwrap_or(0)
+        };
         match (self.base, address.to_canonical()) {
             (IpAddr::V4(base), IpAddr::V4(address)) => {
                 network(base.to_bits().into(), 32) == network(address.to_bits().into(), 32)
@@ -139,7 +142,9 @@ mod tests {
             assert!(range(text).contains(inside.parse().unwrap()), "{text} {inside}");
             assert!(!range(text).contains(outside.parse().unwrap()), "{text} {outside}");
         }
-        for text in ["", "10.0.0.0/33", "::/129", "10.0.0/8", "a/8", "10.0.0.0/x", "10.0.0.0/-1", "::ffff:1.2.3.4/40"] {
+        for text in
+            ["", "10.0.0.0/33", "::/129", "10.0.0/8", "a/8", "10.0.0.0/x", "10.0.0.0/-1", "::ffff:1.2.3.4/40"]
+        {
             assert!(text.parse::<IpRange>().is_err(), "{text}");
         }
         assert_eq!(range("10.0.0.0/8").to_string(), "10.0.0.0/8");

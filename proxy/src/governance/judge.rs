@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 
-use mindweave_metering::{BatchCall, EndpointKind, NanoUsd, RequestFacts, VerdictKind, VerdictMode, VerdictRecord};
 use mindweave_metering::PolicyId;
+use mindweave_metering::{
+    BatchCall, EndpointKind, NanoUsd, RequestFacts, VerdictKind, VerdictMode, VerdictRecord,
+};
 use mindweave_policy::{
     BudgetUsage, BudgetWarning, CredentialKind, Demand, PolicyInput, PolicySet, PrincipalInput, QuotaSpec,
     RequestInput, Reservation, Rules,
@@ -11,7 +13,7 @@ use mindweave_policy::{
 use tokio::time::Instant;
 
 use super::origin::{betas, declared_length, user_agent};
-use super::{Asked, Governance, InForce, Known, record};
+use super::{Asked, Governance, InForce, Known, OpenReservation, record};
 use crate::error::{PolicyDenial, ProxyError, RuleRefusal};
 use crate::metrics;
 use crate::settle::AdmittedRecord;
@@ -29,14 +31,14 @@ impl Governance {
         asked: &Asked<'_>,
         known: &Known,
         admitted: &mut AdmittedRecord,
-    ) -> Result<Option<Reservation>, ProxyError> {
+    ) -> Result<Option<OpenReservation>, ProxyError> {
         if let Some(policies) = &in_force.policies {
             self.decide(policies, in_force.rules.as_deref(), asked, known, admitted)?;
         }
         let Some(rules) = &in_force.rules else { return Ok(None) };
         let reservation = self.reserve(rules, asked, known, admitted)?;
         admitted.decision.verdicts.extend(reservation.warnings().iter().map(warning));
-        Ok(Some(reservation))
+        Ok(Some(OpenReservation::new(reservation)))
     }
 
     fn decide(

@@ -69,7 +69,8 @@ pub(crate) fn user_agent(headers: &HeaderMap) -> Option<&str> {
 
 /// Every entry of every `anthropic-beta`.
 pub(crate) fn betas(headers: &HeaderMap) -> impl Iterator<Item = &str> {
-    let entries = headers.get_all(ANTHROPIC_BETA).iter().flat_map(|line| line.as_bytes().split(|byte| *byte == b','));
+    let entries =
+        headers.get_all(ANTHROPIC_BETA).iter().flat_map(|line| line.as_bytes().split(|byte| *byte == b','));
     entries
         .map(|entry| std::str::from_utf8(entry.trim_ascii()).unwrap_or(UNREADABLE))
         .filter(|entry| !entry.is_empty())
@@ -139,7 +140,7 @@ mod tests {
         assert_eq!(names, ["search", "git"]);
         assert_eq!((digest.stream, digest.max_tokens, digest.message_count), (true, Some(7), 1));
         let text = serde_json::to_string(&digest).unwrap();
-        for hidden in ["secret", "token", "u:p", "push"] {
+        for hidden in ["secret", "token=t", "u:p", "push"] {
             assert!(!text.contains(hidden), "{hidden} in {text}");
         }
     }
@@ -152,8 +153,9 @@ mod tests {
             headers.append(ANTHROPIC_BETA, HeaderValue::from_bytes(long.as_bytes()).unwrap());
         }
         headers.insert(USER_AGENT, HeaderValue::from_str(&"x".repeat(9_000)).unwrap());
-        let tools: Vec<String> =
-            (0..900).map(|number| format!(r#"{{"name":"mcp__server{number}{}__x"}}"#, "y".repeat(800))).collect();
+        let tools: Vec<String> = (0..900)
+            .map(|number| format!(r#"{{"name":"mcp__server{number}{}__x"}}"#, "y".repeat(800)))
+            .collect();
         let reading = reading(&format!(r#"{{"model":"m","tools":[{}]}}"#, tools.join(",")));
         let digest = Origin::of(&headers, IpAddr::from([0; 16])).digest(Some(&reading));
         assert_eq!((digest.betas.len(), digest.mcp_servers.len()), (MAX_BETAS, MAX_MCP_SERVERS));

@@ -106,7 +106,9 @@ mod tests {
     #[test]
     fn many_policies_that_talk_much_make_neither_a_long_record_nor_a_long_answer() {
         let long = "m".repeat(500);
-        let denials = (0..500).map(|number| verdict(number, &format!("r{number}"), &format!("{number}{long}"))).collect();
+        let denials = (0..500)
+            .map(|number| verdict(number, &format!("r{number}"), &format!("{number}{long}")))
+            .collect();
         let decision = Decision { denials, ..Decision::default() };
         let record = record(&decision, 1);
         assert_eq!((record.verdicts.len(), record.reasons.len()), (MAX_VERDICTS, MAX_VERDICTS));

@@ -1,6 +1,5 @@
 //! Policies, limits and budgets at work.
 
-
 use metrics::{Counter, Gauge, Histogram};
 use mindweave_metering::Effect;
 use mindweave_policy::{Evaluated, PolicyErrorKind};
@@ -11,12 +10,11 @@ pub(super) const DECISION_SECONDS: &str = "mindweave_proxy_decision_seconds";
 const DECISIONS: &str = "mindweave_proxy_decisions_total";
 const DECISION_CACHE: &str = "mindweave_proxy_decision_cache_total";
 const POLICY_ERRORS: &str = "mindweave_proxy_policy_errors_total";
-const MCP_CALLS: &str = "mindweave_proxy_mcp_calls_total";
 
 /// From a decision found in the cache to the bound of an evaluation, in seconds.
 pub(super) const DECISION_BUCKETS: [f64; 13] = [
-    0.000_001, 0.000_002, 0.000_005, 0.000_01, 0.000_02, 0.000_05, 0.000_1, 0.000_2, 0.000_5, 0.001, 0.005, 0.02,
-    0.1,
+    0.000_001, 0.000_002, 0.000_005, 0.000_01, 0.000_02, 0.000_05, 0.000_1, 0.000_2, 0.000_5, 0.001, 0.005,
+    0.02, 0.1,
 ];
 
 /// What happens to requests between whose they are and their admission.
@@ -28,27 +26,33 @@ pub(crate) struct GovernanceMetrics {
     cache_hits: Counter,
     cache_misses: Counter,
     decision_seconds: Histogram,
-    policy_errors: [(PolicyErrorKind, Counter); 7],
+    policy_errors: [(PolicyErrorKind, Counter); PolicyErrorKind::ALL.len()],
     held_bytes: Gauge,
     held_bodies: Counter,
-    mcp_calls_booked: Counter,
-    mcp_calls_left_out: Counter,
+    pub(crate) reservations_open: Gauge,
+    pub(crate) mcp_calls: Counter,
+    pub(crate) tool_calls_left_out: Counter,
 }
 
 impl GovernanceMetrics {
     pub(super) fn new(registry: &Registry<'_>) -> Self {
         let decisions = |effect| {
-            registry.labelled(DECISIONS, "requests that policies decided on, by what they decided", &[("effect", effect)])
+            registry.labelled(
+                DECISIONS,
+                "requests that policies decided on, by what they decided",
+                &[("effect", effect)],
+            )
         };
         let cache = |result| {
-            registry.labelled(DECISION_CACHE, "decisions looked up in the cache, by result", &[("result", result)])
+            registry.labelled(
+                DECISION_CACHE,
+                "decisions looked up in the cache, by result",
+                &[("result", result)],
+            )
         };
         let errors = |kind: PolicyErrorKind| {
             let help = "policies without a usable result, by what went wrong";
             (kind, registry.labelled(POLICY_ERRORS, help, &[("kind", kind.as_str())]))
-        };
-        let calls = |result| {
-            registry.labelled(MCP_CALLS, "calls of MCP tools in answers, by what became of their event", &[("result", result)])
         };
         Self {
             allowed: decisions("allow"),
@@ -61,12 +65,26 @@ impl GovernanceMetrics {
             cache_misses: cache("miss"),
             decision_seconds: registry.seconds(DECISION_SECONDS, "time that policies took for a decision"),
             policy_errors: PolicyErrorKind::ALL.map(errors),
-            held_bytes: registry
-                .gauge("mindweave_proxy_held_bytes", "request bodies held until they are decided on, in bytes"),
-            held_bodies: registry
-                .counter("mindweave_proxy_held_bodies_total", "request bodies held until they were decided on"),
-            mcp_calls_booked: calls("booked"),
-            mcp_calls_left_out: calls("left_out"),
+            held_bytes: registry.gauge(
+                "mindweave_proxy_held_bytes",
+                "request bodies held until they are decided on, in bytes",
+            ),
+            held_bodies: registry.counter(
+                "mindweave_proxy_held_bodies_total",
+                "request bodies held until they were decided on",
+            ),
+            reservations_open: registry.gauge(
+                "mindweave_proxy_reservations_open",
+                "open requests that hold something of a limit or a budget",
+            ),
+            mcp_calls: registry.counter(
+                "mindweave_proxy_mcp_calls_total",
+                "calls of MCP tools in answers, each with an event",
+            ),
+            tool_calls_left_out: registry.counter(
+                "mindweave_proxy_tool_calls_left_out_total",
+                "tool calls that are in no event, because their answer had too many or named them oddly",
+            ),
         }
     }
 
@@ -82,7 +100,7 @@ impl GovernanceMetrics {
         self.decision_seconds.record(evaluated.elapsed);
         match decision.shadow.len() {
             0 => {}
-            verdicts => self.shadow_verdicts.increment(count(verdicts)),
+            verdicts => self.shadow_verdicts.increment(u64::try_from(verdicts).unwrap_or(u64::MAX)),
         }
         for error in &evaluated.errors {
             if let Some((_, counter)) = self.policy_errors.iter().find(|(kind, _)| *kind == error.kind) {
@@ -105,21 +123,12 @@ impl GovernanceMetrics {
     pub(crate) fn let_go(&self, bytes: u64) {
         self.held_bytes.decrement(figure(bytes));
     }
-
-    /// An answer's calls of MCP tools got their events, but for so many that it had too many of.
-    pub(crate) fn mcp_calls(&self, booked: usize, left_out: usize) {
-        self.mcp_calls_booked.increment(count(booked));
-        self.mcp_calls_left_out.increment(count(left_out));
-    }
-}
-
-fn count(things: usize) -> u64 {
-    u64::try_from(things).unwrap_or(u64::MAX)
 }
 
 /// As gauges take numbers; exact below 2^53.
 fn figure(number: u64) -> f64 {
-    let halves = [number >> 32, number & u64::from(u32::MAX)].map(|half| u32::try_from(half).unwrap_or(u32::MAX));
+    let halves =
+        [number >> 32, number & u64::from(u32::MAX)].map(|half| u32::try_from(half).unwrap_or(u32::MAX));
     let [high, low] = halves.map(f64::from);
     high.mul_add(4_294_967_296.0, low)
 }

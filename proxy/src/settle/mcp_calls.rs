@@ -9,26 +9,16 @@ use mindweave_metering::{
 use super::Ledger;
 use crate::metrics;
 
-/// How many calls of one answer get an event. Answers with more than a few dozen calls have not been seen; all of them are
-/// named in the request's own event.
-const MAX_CALLS: usize = 256;
-
 impl Ledger {
-    /// Books the calls of MCP tools that this request's answer asked for.
+    /// Books the calls of MCP tools that this request's answer asked for: those that its event names, which are bounded.
     pub(super) fn book_mcp_calls(&self, request: &Envelope<UsageEvent>) {
-        let mut calls = request.data.tool_calls.iter().filter(|call| is_mcp(call));
-        let mut booked = 0_usize;
-        for call in calls.by_ref().take(MAX_CALLS) {
+        for call in request.data.tool_calls.iter().filter(|call| is_mcp(call)) {
             let event_id = self.next_event_id(request.timestamp);
             let event = UsageEvent { event_id, ..call_event(&request.data, call) };
             let correlation_id = Arc::clone(&request.correlation_id);
             let envelope = Envelope { correlation_id, ..self.envelope(&self.mcp_tool, event) };
             self.append(&envelope, None);
-            booked = booked.saturating_add(1);
-        }
-        let left_out = calls.count();
-        if booked > 0 {
-            metrics::governance().mcp_calls(booked, left_out);
+            metrics::governance().mcp_calls.increment(1);
         }
     }
 }

@@ -7,6 +7,10 @@ mod credentials;
 #[cfg(test)]
 mod endings;
 #[cfg(test)]
+mod governed;
+#[cfg(test)]
+mod held_bodies;
+#[cfg(test)]
 mod hop_by_hop;
 #[cfg(test)]
 mod http2;
@@ -17,12 +21,22 @@ mod lifecycle;
 #[cfg(test)]
 mod limits;
 #[cfg(test)]
+mod mcp_calls;
+#[cfg(test)]
+mod open_streams;
+#[cfg(test)]
 mod own_answers;
+#[cfg(test)]
+mod policies;
 #[cfg(test)]
 mod proxy;
 #[cfg(test)]
 mod recordings;
 #[cfg(test)]
 mod recovery;
+#[cfg(test)]
+mod rules;
+#[cfg(test)]
+mod settlement;
 #[cfg(test)]
 mod wire;

@@ -3,7 +3,6 @@
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Instant;
 
 use mindweave_eventlog::{Journal, JournalConfig, ReadLimits, Sequence, Tail};
 use mindweave_metering::{Envelope, OrgId, PriceBook, ProjectId, UsageEvent};
@@ -11,11 +10,13 @@ use mindweave_policy::{AdmissionControl, Principal, Snapshot, SnapshotStore};
 use mindweave_proxy::{Proxy, ProxyConfig, ProxyDeps, Unregistered};
 use tokio::time::timeout;
 
+use crate::governed::admission;
 use crate::wire::DEADLINE;
 
 pub(crate) struct TestProxy {
     pub(crate) address: SocketAddr,
     pub(crate) snapshots: Arc<SnapshotStore>,
+    pub(crate) admission: Arc<AdmissionControl>,
     pub(crate) journal: Journal,
     pub(crate) proxy: Proxy,
     pub(crate) dir: tempfile::TempDir,
@@ -50,7 +51,7 @@ pub(crate) fn deps(dir: &Path, snapshots: Arc<SnapshotStore>) -> ProxyDeps {
 
 fn deps_with(journal: JournalConfig, snapshots: Arc<SnapshotStore>) -> ProxyDeps {
     let (journal, recovery) = Journal::open(journal).unwrap();
-    let admission = Arc::new(AdmissionControl::new(journal.id().into(), Instant::now()));
+    let admission = admission(journal.id());
     ProxyDeps { snapshots, journal, recovery, prices: Arc::new(PriceBook::bundled().unwrap()), admission }
 }
 
@@ -89,9 +90,9 @@ impl TestProxy {
         adjust(&mut config);
         let snapshots = Arc::new(SnapshotStore::new(open_snapshot()));
         let deps = deps_with(journal, Arc::clone(&snapshots));
-        let journal = deps.journal.clone();
+        let (journal, admission) = (deps.journal.clone(), Arc::clone(&deps.admission));
         let proxy = Proxy::start(config, deps).await.unwrap();
-        Self { address: proxy.local_addr(), snapshots, journal, proxy, dir }
+        Self { address: proxy.local_addr(), snapshots, admission, journal, proxy, dir }
     }
 
     /// The events in the journal from its beginning, and then as they come.
@@ -105,6 +106,16 @@ impl TestProxy {
         let mut events = Vec::new();
         while events.len() < count {
             events.push(stream.next().await);
+        }
+        events
+    }
+
+    /// The same, with those that are no requests.
+    pub(crate) async fn events_of_all_kinds(&self, count: usize) -> Vec<UsageEvent> {
+        let mut stream = self.event_stream();
+        let mut events = Vec::new();
+        while events.len() < count {
+            events.push(stream.next_envelope().await.data);
         }
         events
     }
@@ -127,13 +138,24 @@ pub(crate) struct EventStream(Tail);
 const ONE: ReadLimits = ReadLimits { max_records: 1, max_bytes: usize::MAX };
 
 impl EventStream {
+    /// The next request's event.
     pub(crate) async fn next(&mut self) -> UsageEvent {
+        loop {
+            let envelope = self.next_envelope().await;
+            match &*envelope.kind {
+                "usage.api_call" => return envelope.data,
+                "usage.mcp_tool" => {}
+                other => panic!("an event of type {other}"),
+            }
+        }
+    }
+
+    pub(crate) async fn next_envelope(&mut self) -> Envelope<UsageEvent> {
         let mut events =
             timeout(DEADLINE, self.0.next(ONE)).await.expect("no event within the deadline").unwrap();
         let (_, payload) = events.records.remove(0);
         let envelope: Envelope<UsageEvent> = serde_json::from_slice(&payload).unwrap();
         assert_eq!(envelope.id, envelope.data.event_id);
-        assert_eq!(&*envelope.kind, "usage.api_call");
-        envelope.data
+        envelope
     }
 }
