@@ -9,6 +9,7 @@ use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
+use http_body::Body as _;
 use mindweave_eventlog::{
     CODE_FENCED, CODE_UNDECODABLE, ClaimAnswer, ClaimRequest, DELIVERY_CONTENT_TYPE, Delivery,
     DeliveryAnswer, MAX_DELIVERY_BYTES, MAX_SOURCE_BYTES,
@@ -106,11 +107,14 @@ async fn deliver(State(internal): State<Internal>, request: Request) -> Result<R
         let detail = format!("the content type must be {DELIVERY_CONTENT_TYPE}");
         return Err(Problem::new(Code::UnsupportedMediaType, detail));
     }
+    if request.body().size_hint().lower() > u64::try_from(MAX_DELIVERY_BYTES).unwrap_or(u64::MAX) {
+        return Err(too_large());
+    }
     // Before the body is read: this is what bounds the memory. Never closed.
     let _place = internal.deliveries.acquire().await;
     let body = Bytes::from_request(request, &()).await.map_err(|rejection| {
         if rejection.into_response().status() == StatusCode::PAYLOAD_TOO_LARGE {
-            Problem::new(Code::BodyTooLarge, "the delivery is larger than any that a proxy makes")
+            too_large()
         } else {
             Problem::new(Code::BodyUnreadable, "the body did not arrive in full")
         }
@@ -138,6 +142,10 @@ async fn deliver(State(internal): State<Internal>, request: Request) -> Result<R
             Ok(refusal.about(sequence, error.to_string()).into_response())
         }
     }
+}
+
+fn too_large() -> Problem {
+    Problem::new(Code::BodyTooLarge, "the delivery is larger than any that a proxy makes")
 }
 
 /// A problem (RFC 9457) whose `code` belongs to the protocol of deliveries.

@@ -19,7 +19,7 @@ pub(crate) use lookup::{CounterRow, counter_list, counter_used};
 pub(crate) use rules::{Rules, RulesCache, rules_count, rules_read};
 pub(crate) use seed::{counter_delete, counter_seed, counters_reseed};
 pub(crate) use store::{
-    CounterMove, StoredCounter, counters_current, counters_expire, counters_move, counters_moved_after,
+    StoredCounter, counters_current, counters_expire, counters_move, counters_moved_after,
     last_move,
 };
 
@@ -65,4 +65,4 @@ impl Used {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

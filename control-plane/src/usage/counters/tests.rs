@@ -141,7 +141,7 @@ enum Step {
     Deliver(Vec<Draft>),
     /// The events of the last delivery, once more, by another source.
     Repeat,
-    Put(u8, QuotaSpec, Told),
+    Put(QuotaSpec, Told),
     Delete(u8, Told),
     Zone(&'static str, Told),
     Rollup,
@@ -262,7 +262,7 @@ fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         6 => vec(draft(), 1..8).prop_map(Step::Deliver),
         1 => Just(Step::Repeat),
-        4 => (0..4_u8).prop_flat_map(|number| (Just(number), spec(number), told())).prop_map(|(number, spec, told)| Step::Put(number, spec, told)),
+        4 => (0..4_u8).prop_flat_map(|number| (spec(number), told())).prop_map(|(spec, told)| Step::Put(spec, told)),
         1 => (0..4_u8, told()).prop_map(|(number, told)| Step::Delete(number, told)),
         1 => (zone, told()).prop_map(|(zone, told)| Step::Zone(zone, told)),
         2 => Just(Step::Rollup),
@@ -317,7 +317,7 @@ impl Run {
                 deliver(&self.ledger, &mut claim, position.unwrap_or(0) + 1, &self.last).await;
                 self.seen = true;
             }
-            Step::Put(_, quota, told) => {
+            Step::Put(quota, told) => {
                 let mut tx = db.begin_write().await.unwrap();
                 put(&mut tx, &quota, told).await;
                 revision_raise(&mut tx).await.unwrap();
