@@ -1,13 +1,17 @@
 //! Why a limit or a budget refuses a request, in words that its sender can act on.
 
+mod headers;
+mod message;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use mindweave_metering::OrgId;
 
-use crate::governance::{LimitSpec, QuotaSpec};
-use crate::snapshot::Snapshot;
+use crate::governance::{LimitMetric, LimitSpec, QuotaSpec};
+
+pub use headers::RateLimitHeaders;
 
 /// A request that was refused: by which limit or budget, and what its sender can do.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,11 +20,9 @@ pub struct Refusal {
     pub kind: RefusalKind,
     /// The limit (`lim_..`) or budget (`quo_..`).
     pub id: Arc<str>,
-    /// Whose rule.
-    pub org_id: OrgId,
     /// Whose use was too much: an id of the kind in the rule's scope.
     pub subject: Arc<str>,
-    /// When it is worth trying again; `None` where waiting does not help.
+    /// When it is worth trying again; `None` where waiting does not help, or not before the budget's next window.
     pub retry_after: Option<Duration>,
     /// For the `anthropic-ratelimit-*` headers.
     pub headers: RateLimitHeaders,
@@ -59,24 +61,11 @@ pub enum RefusalKind {
         /// The model.
         model: Option<Arc<str>>,
     },
-    /// The ledger's figures are out of reach, and the budget does not go on without them.
+    /// The ledger's figures are out of reach, and the budget does not go on without them, or its share is used up.
     BudgetStale {
         /// The budget.
         quota: Arc<QuotaSpec>,
     },
-}
-
-/// Values of the API's own rate-limit headers, for traffic on MindWeave keys: of each family the limit with the least left.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct RateLimitHeaders {
-    values: Vec<(&'static str, String)>,
-}
-
-impl RateLimitHeaders {
-    /// Header names in lower case, with their values.
-    pub fn iter(&self) -> impl Iterator<Item = (&'static str, &str)> {
-        self.values.iter().map(|(name, value)| (*name, value.as_str()))
-    }
 }
 
 impl Refusal {
@@ -84,18 +73,34 @@ impl Refusal {
     /// `rate_limited_output_tokens`, `rate_limited_tokens`, `concurrency_limited`, `budget_exhausted`,
     /// `budget_price_unknown`, `budget_stale`.
     pub fn reason(&self) -> &'static str {
-        "budget_exhausted"
+        match &self.kind {
+            RefusalKind::RateLimited { limit } | RefusalKind::Concurrent { limit } => match limit.metric {
+                LimitMetric::RequestsPerMinute => "rate_limited_requests",
+                LimitMetric::InputTokensPerMinute => "rate_limited_input_tokens",
+                LimitMetric::OutputTokensPerMinute => "rate_limited_output_tokens",
+                LimitMetric::TokensPerMinute => "rate_limited_tokens",
+                LimitMetric::ConcurrentRequests => "concurrency_limited",
+            },
+            RefusalKind::BudgetExhausted { .. } => "budget_exhausted",
+            RefusalKind::PriceUnknown { .. } => "budget_price_unknown",
+            RefusalKind::BudgetStale { .. } => "budget_stale",
+        }
     }
 
-    /// For the developer who sees it. Names of projects and organisations come from the snapshot.
-    pub fn message(&self, snapshot: &Snapshot) -> String {
-        let _ = snapshot;
-        String::new()
+    /// Whose rule it is.
+    pub fn org_id(&self) -> &OrgId {
+        match &self.kind {
+            RefusalKind::RateLimited { limit } | RefusalKind::Concurrent { limit } => &limit.org_id,
+            RefusalKind::BudgetExhausted { quota, .. }
+            | RefusalKind::PriceUnknown { quota, .. }
+            | RefusalKind::BudgetStale { quota } => &quota.org_id,
+        }
     }
 
     /// Whole seconds for `retry-after`, rounded up, at least 1.
     pub fn retry_after_seconds(&self) -> Option<u64> {
-        None
+        let wait = self.retry_after?;
+        Some(wait.as_secs().saturating_add(u64::from(wait.subsec_nanos() > 0)).max(1))
     }
 
     /// Names and values of the `anthropic-ratelimit-{requests,tokens,input-tokens,output-tokens}-{limit,remaining,reset}`
@@ -104,3 +109,6 @@ impl Refusal {
         &self.headers
     }
 }
+
+#[cfg(test)]
+mod tests;

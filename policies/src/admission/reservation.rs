@@ -2,8 +2,14 @@
 
 use std::sync::Arc;
 
-use crate::admission::Settled;
+use smallvec::SmallVec;
+
+use super::demand::Settled;
+use super::rules::Rules;
+use super::state::State;
+use crate::budget::{ModelSizes, NO_SEQUENCE, RecentEvent};
 use crate::governance::QuotaSpec;
+use crate::limits::LimitRule;
 
 /// A budget that warns and was over when a request was admitted.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,17 +29,67 @@ pub struct BudgetWarning {
 #[derive(Debug)]
 #[must_use = "dropping a reservation gives it back"]
 pub struct Reservation {
-    warnings: Vec<BudgetWarning>,
+    state: Arc<State>,
+    rules: Arc<Rules>,
+    sizes: Option<Arc<ModelSizes>>,
+    /// What was taken of each limit; `None` where it does not count the request.
+    pub(super) limits: SmallVec<[Option<i64>; 4]>,
+    /// What is held of each budget.
+    pub(super) budgets: SmallVec<[i64; 4]>,
+    pub(super) warnings: Vec<BudgetWarning>,
 }
 
 impl Reservation {
+    pub(super) fn new(state: &Arc<State>, rules: &Arc<Rules>, sizes: Option<Arc<ModelSizes>>) -> Self {
+        Self {
+            state: Arc::clone(state),
+            rules: Arc::clone(rules),
+            sizes,
+            limits: SmallVec::new(),
+            budgets: SmallVec::new(),
+            warnings: Vec::new(),
+        }
+    }
+
     /// Budgets that only warn and would have refused the request if they were to block.
     pub fn warnings(&self) -> &[BudgetWarning] {
         &self.warnings
     }
 
-    /// Charges what the exchange used in place of what it held. Budgets are charged in the window of `settled.at`.
-    pub fn settle(self, settled: &Settled<'_>) {
-        let _ = settled;
+    /// Charges what the exchange used in place of what it held. Budgets are charged in the window of `settled.at`. A charge of no
+    /// request (it was refused later on) gives everything back.
+    pub fn settle(mut self, settled: &Settled<'_>) {
+        if settled.charge.requests == 0 {
+            return;
+        }
+        let now = self.state.nanos(settled.instant);
+        for (held, (rule, cell)) in self.limits.drain(..).zip(&self.rules.limits) {
+            if let Some(held) = held {
+                rule.settle(cell, now, held, &settled.charge);
+            }
+        }
+        if let Some(sizes) = &self.sizes {
+            sizes.record(settled.charge.output_tokens);
+        }
+        let held = std::mem::take(&mut self.budgets);
+        let event = RecentEvent {
+            owner: Arc::clone(&self.rules.owner),
+            sequence: settled.sequence.unwrap_or(NO_SEQUENCE),
+            at: settled.at,
+            charge: settled.charge,
+            model: settled.model.map(Into::into),
+        };
+        self.state.record(Some(&self.rules), &held, &event);
+    }
+}
+
+impl Drop for Reservation {
+    fn drop(&mut self) {
+        for (held, (_, cell)) in self.limits.drain(..).zip(&self.rules.limits) {
+            if let Some(held) = held {
+                LimitRule::give_back(cell, held);
+            }
+        }
+        self.rules.release(&self.budgets);
     }
 }

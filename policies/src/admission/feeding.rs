@@ -1,0 +1,128 @@
+//! The ledger's figures: taken from feeds, and kept for the next start.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use jiff::{SignedDuration, Timestamp};
+use mindweave_metering::QuotaId;
+
+use super::index::Index;
+use super::state::State;
+use crate::budget::BudgetRule;
+use crate::usage_feed::{CounterUsage, UsageFeed};
+
+/// How much older than the last one a feed is that came out of order. One that is older still comes from a control plane whose clock
+/// was put back, and is the newest.
+const REORDER_HORIZON: SignedDuration = SignedDuration::from_secs(10);
+
+/// Figures of budgets that are not in force yet: feeds and snapshots come by different ways, and a feed may be first.
+const MAX_WAITING: usize = 65_536;
+
+/// What was fed last.
+#[derive(Debug, Default)]
+pub(crate) struct Feeding {
+    as_of: Option<Timestamp>,
+    own: u64,
+    number: u64,
+    waiting: HashMap<(QuotaId, Arc<str>), Figure>,
+}
+
+/// What the ledger says of one window.
+#[derive(Clone, Copy, Debug)]
+struct Figure {
+    window_start: Timestamp,
+    used: i64,
+    included: u64,
+    as_of: Timestamp,
+}
+
+impl Feeding {
+    fn is_behind(&self, as_of: Timestamp, own: u64) -> bool {
+        let Some(last) = self.as_of else { return false };
+        let age = last.duration_since(as_of);
+        own < self.own || (own == self.own && age > SignedDuration::ZERO && age <= REORDER_HORIZON)
+    }
+
+    fn wait(&mut self, counter: &CounterUsage, figure: Figure) {
+        let key = (counter.quota_id.clone(), Arc::clone(&counter.subject));
+        if self.waiting.len() < MAX_WAITING || self.waiting.contains_key(&key) {
+            self.waiting.insert(key, figure);
+        }
+    }
+}
+
+impl State {
+    /// Takes the figures of a feed, unless it has newer ones.
+    pub(crate) fn take(&self, feed: &UsageFeed) {
+        let own = feed.included.get(&self.journal).copied().unwrap_or(0);
+        let mut feeding = self.feeding.lock();
+        if feeding.is_behind(feed.as_of, own) {
+            return;
+        }
+        feeding.as_of = Some(feed.as_of);
+        feeding.own = own;
+        feeding.number = feeding.number.saturating_add(1);
+        if feed.full {
+            feeding.waiting.clear();
+        }
+        let index = self.index.load();
+        for counter in &feed.counters {
+            let rule = index.budget(&counter.quota_id);
+            let figure = Figure {
+                window_start: counter.window_start,
+                used: counter.used,
+                included: own,
+                as_of: feed.as_of,
+            };
+            if !rule.is_some_and(|rule| self.set_ledger(rule, &counter.subject, figure, feeding.number)) {
+                feeding.wait(counter, figure); // for a budget with other windows, which a snapshot is about to bring
+            }
+        }
+        if feed.full {
+            self.budgets.for_each(|_, cell| cell.counter.lock().clear_unlisted(own, feeding.number));
+        }
+        // Last: a counter that is not listed has the events up to here in the figure that it was last listed with.
+        self.set_included(own);
+        self.recent.lock().drop_through(own);
+        self.freshness.note_proxies(feed.live_proxies);
+    }
+
+    /// Gives figures that came early to the budgets that are in force now.
+    pub(crate) fn take_waiting(&self, feeding: &mut Feeding, index: &Index) {
+        let number = feeding.number;
+        feeding.waiting.retain(|(quota_id, subject), figure| {
+            !index.budget(quota_id).is_some_and(|rule| self.set_ledger(rule, subject, *figure, number))
+        });
+    }
+
+    /// The ledger's figures of the counters in force.
+    pub(crate) fn ledger_figures(&self) -> UsageFeed {
+        let feeding = self.feeding.lock();
+        let index = self.index.load();
+        let mut counters = Vec::new();
+        self.budgets.for_each(|key, cell| {
+            let Some(rule) = index.budgets.get(&key.number) else { return };
+            counters.extend(cell.counter.lock().ledger_figures().map(|(window_start, used)| CounterUsage {
+                quota_id: rule.spec.id.clone(),
+                subject: Arc::clone(&key.subject),
+                window_start,
+                used,
+            }));
+        });
+        UsageFeed {
+            full: true,
+            counters,
+            included: BTreeMap::from([(Arc::clone(&self.journal), feeding.own)]),
+            as_of: feeding.as_of.unwrap_or_default(),
+            live_proxies: self.freshness.live_proxies(),
+        }
+    }
+
+    /// Returns whether the figure is of a window of this budget.
+    fn set_ledger(&self, rule: &BudgetRule, subject: &str, figure: Figure, feed: u64) -> bool {
+        let cell = self.budgets.of(rule.number, subject);
+        let mut counter = cell.counter.lock();
+        let Figure { window_start, used, included, as_of } = figure;
+        counter.set_ledger(&rule.calendar, window_start, used, included, feed, as_of)
+    }
+}

@@ -1,0 +1,72 @@
+//! Budgets: what is used of one in each calendar window, and what open requests hold.
+//!
+//! What is used is the ledger's figure and those own events that the figure does not include yet, told apart by their place in the
+//! own journal. What open requests hold belongs to no window: an open request will be charged to the window in which it ends, so it
+//! holds its part of whichever window is the current one. A request that is admitted just before a window ends can therefore not make
+//! the next one overshoot.
+
+mod counter;
+mod needed;
+mod output_sizes;
+mod pending;
+mod recent;
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use parking_lot::Mutex;
+
+use crate::charge::Charge;
+use crate::governance::{QuotaSpec, QuotaUnit, QuotaWindow};
+use crate::window::window_bounds;
+
+pub(crate) use counter::{Counter, Own};
+pub(crate) use needed::{Needed, PriceUnknown, needed};
+pub(crate) use output_sizes::{FIRST_EXPECTED_OUTPUT, ModelSizes, ProjectSizes};
+pub(crate) use pending::NO_SEQUENCE;
+pub(crate) use recent::{RecentEvent, RecentEvents};
+
+/// The state of one budget for one subject.
+#[derive(Debug, Default)]
+pub(crate) struct BudgetCell {
+    pub(crate) counter: Mutex<Counter>,
+}
+
+/// A budget in force.
+#[derive(Debug)]
+pub(crate) struct BudgetRule {
+    pub(crate) spec: Arc<QuotaSpec>,
+    /// Names its cells; another one when it counts something else under the same id.
+    pub(crate) number: u32,
+    pub(crate) calendar: Calendar,
+}
+
+/// Which moments belong together.
+#[derive(Clone, Debug)]
+pub(crate) struct Calendar {
+    pub(crate) window: QuotaWindow,
+    pub(crate) zone: TimeZone,
+}
+
+impl Calendar {
+    /// The window that holds this moment.
+    pub(crate) fn bounds(&self, at: Timestamp) -> (Timestamp, Timestamp) {
+        window_bounds(self.window, &self.zone, at)
+    }
+}
+
+impl BudgetRule {
+    /// Whether it counts tokens or money, and not requests.
+    pub(crate) fn counts_use(&self) -> bool {
+        self.spec.unit != QuotaUnit::Requests
+    }
+
+    /// What an exchange counts here.
+    pub(crate) fn amount(&self, charge: &Charge, model: Option<&str>) -> i64 {
+        if self.spec.counts_model(model) { charge.amount(self.spec.unit) } else { 0 }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,83 @@
+//! A plain rate of requests: `governor`'s arithmetic on our own cell, so that a limit can change without forgetting what was
+//! used, and so that time is an argument.
+
+use std::num::NonZeroU32;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
+
+use governor::clock::Clock;
+use governor::middleware::NoOpMiddleware;
+use governor::nanos::Nanos;
+use governor::state::StateStore;
+use governor::state::direct::NotKeyed;
+use governor::{Quota, RateLimiter};
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+/// So many requests a minute.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct RequestRate {
+    quota: Quota,
+}
+
+impl RequestRate {
+    /// `burst` requests may come at once after a quiet time. Both count at least 1; what does not fit in 32 bits is as good as
+    /// unlimited and is cut to that.
+    pub(super) fn new(per_minute: u64, burst: u64) -> Self {
+        let every = Duration::from_nanos(nanos(MINUTE).checked_div(per_minute).unwrap_or(0).max(1));
+        let burst = u32::try_from(burst).ok().and_then(NonZeroU32::new);
+        let burst = burst.unwrap_or(if per_minute == 0 { NonZeroU32::MIN } else { NonZeroU32::MAX });
+        let quota = Quota::with_period(every).unwrap_or(Quota::per_minute(burst));
+        Self { quota: quota.allow_burst(burst) }
+    }
+
+    /// Takes one request, or says how long to wait. Returns what was taken, in time.
+    pub(super) fn take(&self, full_at: &AtomicI64, now: i64) -> Result<i64, Duration> {
+        let state = SinceNow { full_at, now };
+        let limiter = RateLimiter::<NotKeyed, _, _, NoOpMiddleware<Nanos>>::new(self.quota, state, Now);
+        limiter.check().map_err(|not_until| not_until.wait_time_from(Now.now()))?;
+        Ok(i64::try_from(nanos(self.quota.replenish_interval())).unwrap_or(i64::MAX))
+    }
+}
+
+/// A clock that stands still: states are told relative to now.
+#[derive(Clone, Debug)]
+struct Now;
+
+impl Clock for Now {
+    type Instant = Nanos;
+
+    fn now(&self) -> Nanos {
+        Nanos::new(0)
+    }
+}
+
+/// `governor`'s state in a cell of ours: the time from now until the bucket is full.
+struct SinceNow<'a> {
+    full_at: &'a AtomicI64,
+    now: i64,
+}
+
+impl StateStore for SinceNow<'_> {
+    type Key = NotKeyed;
+
+    fn measure_and_replace<T, F, E>(&self, _: &NotKeyed, judge: F) -> Result<T, E>
+    where
+        F: Fn(Option<Nanos>) -> Result<(T, Nanos), E>,
+    {
+        let mut current = self.full_at.load(Ordering::Acquire);
+        loop {
+            let full_in = u64::try_from(current.saturating_sub(self.now)).unwrap_or(0);
+            let (answer, next) = judge(Some(Nanos::new(full_in)))?;
+            let next = self.now.saturating_add(i64::try_from(next.as_u64()).unwrap_or(i64::MAX));
+            match self.full_at.compare_exchange_weak(current, next, Ordering::AcqRel, Ordering::Acquire) {
+                Ok(_) => return Ok(answer),
+                Err(changed) => current = changed,
+            }
+        }
+    }
+}
+
+fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,187 @@
+use std::sync::atomic::AtomicU64;
+
+use mindweave_metering::{LimitId, OrgId};
+use proptest::prelude::*;
+
+use super::*;
+use crate::subject::{Subject, SubjectKind};
+
+const SECOND: i64 = 1_000_000_000;
+const MINUTE: i64 = 60 * SECOND;
+
+fn rule(metric: LimitMetric, limit: u64, burst: Option<u64>) -> LimitRule {
+    let scope = Subject { kind: SubjectKind::Project, id: None };
+    let spec = LimitSpec {
+        id: LimitId::new("lim_1"),
+        org_id: OrgId::new("org_1"),
+        name: "a limit".into(),
+        scope,
+        metric,
+        limit,
+        burst,
+        models: Vec::new(),
+    };
+    LimitRule::new(Arc::new(spec), 1)
+}
+
+fn output(tokens: u64) -> Option<ExpectedTokens> {
+    Some(ExpectedTokens { input: 0, output: tokens })
+}
+
+fn used(tokens: u64) -> Charge {
+    Charge { requests: 1, output_tokens: tokens, ..Charge::default() }
+}
+
+#[test]
+fn an_estimate_is_taken_at_admission_and_corrected_at_settlement() {
+    let rule = rule(LimitMetric::OutputTokensPerMinute, 10_000, None);
+    let cell = LimitCell::default();
+    let held = rule.take(&cell, SECOND, output(8_000)).unwrap().unwrap();
+    assert_eq!(rule.take(&cell, SECOND, output(8_000)), Err(Duration::from_secs(36)));
+    rule.settle(&cell, SECOND, held, &used(1_200));
+    assert_eq!(rule.state(&cell, SECOND).unwrap().remaining, 8_800);
+}
+
+#[test]
+fn an_overrun_is_a_debt_that_later_requests_wait_for() {
+    let rule = rule(LimitMetric::OutputTokensPerMinute, 10_000, None);
+    let cell = LimitCell::default();
+    let held = rule.take(&cell, SECOND, output(1_200)).unwrap().unwrap();
+    rule.settle(&cell, SECOND, held, &used(16_200));
+    assert_eq!(rule.state(&cell, SECOND).unwrap().remaining, 0);
+    assert_eq!(rule.take(&cell, SECOND, output(0)), Err(Duration::from_millis(37_200)));
+    assert_eq!(rule.state(&cell, SECOND + MINUTE).unwrap().remaining, 3_800);
+}
+
+#[test]
+fn a_request_larger_than_the_burst_passes_when_the_bucket_is_full() {
+    let rule = rule(LimitMetric::OutputTokensPerMinute, 1_000, None);
+    let cell = LimitCell::default();
+    assert!(rule.take(&cell, SECOND, output(5_000)).is_ok());
+    assert_eq!(rule.take(&cell, SECOND, output(5_000)), Err(Duration::from_secs(300)));
+    assert_eq!(rule.take(&cell, SECOND, output(1)), Err(Duration::from_millis(240_060)));
+    assert!(rule.take(&cell, SECOND + 5 * MINUTE, output(5_000)).is_ok());
+}
+
+#[test]
+fn requests_a_minute_come_back_one_by_one() {
+    let rule = rule(LimitMetric::RequestsPerMinute, 60, Some(3));
+    let cell = LimitCell::default();
+    for left in [2, 1, 0] {
+        assert!(rule.take(&cell, SECOND, None).is_ok());
+        assert_eq!(rule.state(&cell, SECOND).unwrap().remaining, left);
+    }
+    assert_eq!(rule.take(&cell, SECOND, None), Err(Duration::from_secs(1)));
+    assert!(rule.take(&cell, 2 * SECOND, None).is_ok());
+    assert!(rule.take(&cell, 2 * SECOND, None).is_err());
+    assert_eq!(rule.state(&cell, MINUTE).unwrap().remaining, 3);
+}
+
+#[test]
+fn a_changed_limit_applies_to_what_was_taken_before() {
+    let cell = LimitCell::default();
+    let old = rule(LimitMetric::RequestsPerMinute, 2, None);
+    assert!(old.take(&cell, SECOND, None).is_ok() && old.take(&cell, SECOND, None).is_ok());
+    assert!(old.take(&cell, SECOND, None).is_err());
+    let raised = rule(LimitMetric::RequestsPerMinute, 600, None);
+    assert!(raised.take(&cell, SECOND, None).is_err(), "the bucket is still empty");
+    assert!(raised.take(&cell, SECOND + SECOND / 10, None).is_ok(), "but fills faster");
+}
+
+#[test]
+fn open_requests_are_counted_and_given_back() {
+    let rule = rule(LimitMetric::ConcurrentRequests, 2, None);
+    let cell = LimitCell::default();
+    let first = rule.take(&cell, SECOND, None).unwrap().unwrap();
+    let second = rule.take(&cell, SECOND, None).unwrap().unwrap();
+    assert_eq!(rule.take(&cell, SECOND, None), Err(CONCURRENCY_RETRY));
+    rule.settle(&cell, SECOND, first, &used(1));
+    assert!(rule.take(&cell, SECOND, None).is_ok());
+    LimitRule::give_back(&cell, second);
+    assert!(!cell.is_as_new(LimitMetric::ConcurrentRequests, MINUTE));
+}
+
+#[test]
+fn token_limits_do_not_count_what_cannot_use_tokens() {
+    let rule = rule(LimitMetric::TokensPerMinute, 1, None);
+    let cell = LimitCell::default();
+    assert_eq!(rule.take(&cell, SECOND, None), Ok(None));
+    assert!(cell.is_as_new(LimitMetric::TokensPerMinute, SECOND));
+}
+
+#[test]
+fn the_largest_figures_do_not_overflow() {
+    let rule = rule(LimitMetric::TokensPerMinute, 1, None);
+    let cell = LimitCell::default();
+    let huge = Some(ExpectedTokens { input: u64::MAX, output: u64::MAX });
+    let held = rule.take(&cell, SECOND, huge).unwrap().unwrap();
+    rule.settle(&cell, SECOND, held, &Charge { limited_input_tokens: u64::MAX, ..used(u64::MAX) });
+    assert!(rule.take(&cell, i64::MAX / 8, huge).is_err());
+    let fast = self::rule(LimitMetric::RequestsPerMinute, u64::MAX, Some(u64::MAX));
+    assert!(fast.take(&LimitCell::default(), SECOND, None).is_ok());
+}
+
+#[test]
+fn threads_never_take_more_than_the_burst() {
+    for metric in
+        [LimitMetric::RequestsPerMinute, LimitMetric::OutputTokensPerMinute, LimitMetric::ConcurrentRequests]
+    {
+        let rule = rule(metric, 1_000, None);
+        let cell = LimitCell::default();
+        let taken = AtomicU64::new(0);
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    for _ in 0..1_000 {
+                        if rule.take(&cell, SECOND, output(1)).is_ok() {
+                            taken.fetch_add(1, Ordering::Relaxed);
+                        }
+                    }
+                });
+            }
+        });
+        assert_eq!(taken.into_inner(), 1_000, "{metric:?}");
+    }
+}
+
+proptest! {
+    /// The documented bound: in any span, what is used of requests that began and ended in it is at most a burst and the
+    /// span's own share, plus what was used beyond estimates.
+    #[test]
+    fn what_is_used_stays_under_the_rate_a_burst_and_the_estimates_error(
+        limit in 1_u64..100_000,
+        steps in prop::collection::vec((0_i64..20 * SECOND, 0_u64..3_000, 0_u64..3_000), 1..60),
+    ) {
+        let rule = rule(LimitMetric::OutputTokensPerMinute, limit, None);
+        let cell = LimitCell::default();
+        let (mut now, mut total, mut beyond) = (SECOND, 0_u64, 0_u64);
+        for (pause, estimate, actual) in steps {
+            now += pause;
+            if let Ok(Some(held)) = rule.take(&cell, now, output(estimate)) {
+                rule.settle(&cell, now, held, &used(actual));
+                total += actual;
+                beyond = beyond.max(actual.saturating_sub(limit)).max(actual.saturating_sub(estimate));
+            }
+        }
+        let share = u128::from(limit) * u128::try_from(now - SECOND).unwrap() / u128::try_from(MINUTE).unwrap();
+        let bound = u128::from(limit) + share + u128::from(beyond) + u128::from(estimate_beyond_burst(limit)) + 1;
+        prop_assert!(u128::from(total) <= bound, "{total} used, {bound} allowed");
+    }
+
+    #[test]
+    fn giving_back_restores_what_was_there(limit in 1_u64..1_000_000, before in 0_u64..5_000, units in 0_u64..5_000) {
+        let rule = rule(LimitMetric::OutputTokensPerMinute, limit, Some(20_000));
+        let cell = LimitCell::default();
+        rule.take(&cell, SECOND, output(before)).unwrap();
+        let start = rule.state(&cell, SECOND);
+        if let Ok(Some(held)) = rule.take(&cell, SECOND, output(units)) {
+            LimitRule::give_back(&cell, held);
+        }
+        prop_assert_eq!(rule.state(&cell, SECOND), start);
+    }
+}
+
+/// An estimate beyond the burst passes a full bucket: at most this much more than the burst in the test above.
+fn estimate_beyond_burst(limit: u64) -> u64 {
+    3_000_u64.saturating_sub(limit)
+}
