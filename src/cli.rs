@@ -54,6 +54,11 @@ pub(crate) enum Command {
     },
     /// Show what was used and what it cost
     Usage(Box<Usage>),
+    /// Test and try policies, and print the bundled ones; needs no server
+    Policy {
+        #[command(subcommand)]
+        action: PolicyAction,
+    },
     /// Print a configuration file with every setting, its meaning and its default
     Config,
     /// Check configuration, folders, ports, clock and the way to the API
@@ -186,6 +191,55 @@ pub(crate) struct NewKey {
     /// When the key stops working: `2027-01-31` or `2027-01-31T18:00:00Z`
     #[arg(long, value_name = "TIME", value_parser = moment)]
     pub(crate) expires: Option<Timestamp>,
+}
+
+/// What to do with policies.
+#[derive(Debug, Subcommand)]
+pub(crate) enum PolicyAction {
+    /// Run policies on their cases; exits with 1 when one fails
+    ///
+    /// `x.rego` is tested by `x_cases.toml` beside it. `policies/README.md` explains the format.
+    Test {
+        /// Folders, policies (*.rego) or cases (*_cases.toml) [default: the bundled policies]
+        #[arg(value_name = "PATH")]
+        paths: Vec<PathBuf>,
+        /// Show every case, not only those that fail
+        #[arg(long, short = 'v')]
+        verbose: bool,
+    },
+    /// Ask a policy about one made-up request
+    Eval(PolicyEval),
+    /// List the policies that come with MindWeave, or print one
+    Bundled {
+        /// Which one
+        name: Option<String>,
+        /// Print an example of its data instead of its text
+        #[arg(long, requires = "name")]
+        data: bool,
+    },
+    /// Check the policy on standard input (what the server starts to check policies in)
+    #[command(hide = true)]
+    CompileWorker,
+}
+
+/// Options of `policy eval`.
+#[derive(Debug, Args)]
+pub(crate) struct PolicyEval {
+    /// The policy, a Rego module
+    #[arg(long, value_name = "FILE")]
+    pub(crate) policy: PathBuf,
+    /// JSON with what differs from an ordinary request [default: nothing]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) input: Option<PathBuf>,
+    /// JSON with the policy's data [default: {}]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) data: Option<PathBuf>,
+    /// Show the whole input as the policy saw it
+    #[arg(long)]
+    pub(crate) show_input: bool,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 /// Options of `usage`.

@@ -12,6 +12,7 @@ mod doctor;
 mod endpoints;
 mod keys;
 mod logging;
+mod policy;
 mod projects;
 mod proxy_command;
 mod secrets;
@@ -59,6 +60,7 @@ fn run(cli: Cli, environment: &Environment) -> anyhow::Result<ExitCode> {
         }
         Command::Keys { server, action } => keys::run(&action, &Client::new(&server, config)?, &mut out)?,
         Command::Usage(options) => usage::run(&options, &Client::new(&options.server, config)?, &mut out)?,
+        Command::Policy { action } => return policy::run(action, &mut out),
         Command::Config => config::template::print(&mut out)?,
         Command::Doctor { role, json } => {
             let worst = doctor::run(config, environment, role, json, &mut out)?;
