@@ -27,14 +27,7 @@ pub fn run(command: &mut Command) -> Output {
 /// Runs a client with these settings and no others that it would heed, and returns its output; fails the test with
 /// everything it printed when it did not succeed.
 pub fn run_with(command: &mut Command, environment: &[(&str, &str)]) -> Output {
-    for (key, _) in std::env::vars_os() {
-        let name = key.to_string_lossy().to_uppercase();
-        if name.starts_with("ANTHROPIC_") || name.starts_with("CLAUDE") || name.ends_with("_PROXY") {
-            command.env_remove(&key);
-        }
-    }
-    command.envs(environment.iter().copied());
-    let output = command.stdin(Stdio::null()).output().expect("the client starts");
+    let output = output_with(command, environment);
     assert!(
         output.status.success(),
         "{command:?} ended with {}\n--- stdout\n{}\n--- stderr\n{}",
@@ -43,4 +36,16 @@ pub fn run_with(command: &mut Command, environment: &[(&str, &str)]) -> Output {
         String::from_utf8_lossy(&output.stderr),
     );
     output
+}
+
+/// The same for a client that may fail.
+pub fn output_with(command: &mut Command, environment: &[(&str, &str)]) -> Output {
+    for (key, _) in std::env::vars_os() {
+        let name = key.to_string_lossy().to_uppercase();
+        if name.starts_with("ANTHROPIC_") || name.starts_with("CLAUDE") || name.ends_with("_PROXY") {
+            command.env_remove(&key);
+        }
+    }
+    command.envs(environment.iter().copied());
+    command.stdin(Stdio::null()).output().expect("the client starts")
 }

@@ -39,6 +39,26 @@ impl Ledger {
         decode("PUT", path, request.send_json(body))
     }
 
+    /// PATCHes JSON; fails the test unless the answer is a success.
+    pub fn patch(&self, path: &str, body: &Value) -> Value {
+        let request = self.agent.patch(format!("{}{path}", self.base)).header("authorization", &self.token);
+        decode("PATCH", path, request.send_json(body))
+    }
+
+    /// POSTs JSON that must be refused; returns the status and the problem.
+    pub fn refused(&self, path: &str, body: &Value) -> (u16, Value) {
+        let request = self.agent.post(format!("{}{path}", self.base)).header("authorization", &self.token);
+        let mut response = request.send_json(body).unwrap_or_else(|error| panic!("POST {path}: {error}"));
+        let text = response.body_mut().read_to_string().expect("a text answer");
+        assert!(!response.status().is_success(), "POST {path} should be refused: {text}");
+        (response.status().as_u16(), serde_json::from_str(&text).expect("a JSON answer"))
+    }
+
+    /// POSTs JSON and returns the new thing's id.
+    pub fn create(&self, path: &str, body: &Value) -> String {
+        self.post(path, body)["id"].as_str().unwrap_or_else(|| panic!("POST {path} gives no id")).to_owned()
+    }
+
     /// DELETEs a path; fails the test unless the answer is a success.
     pub fn delete(&self, path: &str) -> Value {
         let request = self.agent.delete(format!("{}{path}", self.base)).header("authorization", &self.token);

@@ -9,7 +9,9 @@
     reason = "every test binary uses its own part of the harness"
 )]
 
+pub mod apart;
 pub mod clients;
+pub mod governed;
 pub mod http;
 pub mod ledger;
 pub mod memory;
