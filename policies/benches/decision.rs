@@ -112,7 +112,13 @@ impl World {
     }
 
     /// Decides; whether it came from the cache.
-    fn decide_on(&self, principal: &Principal, facts: &RequestFacts, ip: IpAddr, now: jiff::Timestamp) -> bool {
+    fn decide_on(
+        &self,
+        principal: &Principal,
+        facts: &RequestFacts,
+        ip: IpAddr,
+        now: jiff::Timestamp,
+    ) -> bool {
         let evaluated = self.set.decide(&PolicyInput {
             principal: PrincipalInput {
                 principal,
@@ -179,25 +185,30 @@ fn decisions(criterion: &mut Criterion) {
         same(&world, 0);
         let (mut facts, mut principal) = (world.facts.clone(), world.principal.clone());
         let cached = world.percentiles(same, true);
-        let evaluated = world.percentiles(
-            |world, number| fresh(world, &mut facts, &mut principal, number),
-            false,
+        let evaluated =
+            world.percentiles(|world, number| fresh(world, &mut facts, &mut principal, number), false);
+        println!(
+            "{count} policies: cached p50 {:?} p99 {:?}, evaluated p50 {:?} p99 {:?}",
+            cached.0, cached.1, evaluated.0, evaluated.1
         );
-        println!("{count} policies: cached p50 {:?} p99 {:?}, evaluated p50 {:?} p99 {:?}", cached.0, cached.1, evaluated.0, evaluated.1);
         criterion.bench_with_input(BenchmarkId::new("decision/cached", count), &world, |bencher, world| {
             bencher.iter(|| same(world, 0));
         });
         let mut number = SAMPLES;
-        criterion.bench_with_input(BenchmarkId::new("decision/evaluated", count), &world, |bencher, world| {
-            bencher.iter_batched(
-                || {
-                    number += 1;
-                    number
-                },
-                |number| fresh(world, &mut facts, &mut principal, number),
-                BatchSize::SmallInput,
-            );
-        });
+        criterion.bench_with_input(
+            BenchmarkId::new("decision/evaluated", count),
+            &world,
+            |bencher, world| {
+                bencher.iter_batched(
+                    || {
+                        number += 1;
+                        number
+                    },
+                    |number| fresh(world, &mut facts, &mut principal, number),
+                    BatchSize::SmallInput,
+                );
+            },
+        );
     }
 }
 

@@ -96,7 +96,7 @@ pub(crate) fn evaluate_within(
 }
 
 /// The processor time that this thread has used so far.
-fn processor_time() -> Duration {
+pub(crate) fn processor_time() -> Duration {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
     Duration::new(u64::try_from(time.tv_sec).unwrap_or(0), u32::try_from(time.tv_nsec).unwrap_or(0))
 }
@@ -109,14 +109,17 @@ fn run(
 ) -> Result<Outcome, PolicyErrorKind> {
     let Some(mut vm) = take_machine(module) else { return Err(PolicyErrorKind::Runtime) };
     vm.set_max_instructions(instructions);
-    vm.set_execution_timer_config(Some(ExecutionTimerConfig { limit: elapsed, check_interval: CLOCK_INTERVAL }));
+    vm.set_execution_timer_config(Some(ExecutionTimerConfig {
+        limit: elapsed,
+        check_interval: CLOCK_INTERVAL,
+    }));
     vm.set_input(input.clone());
     begin_builtin_allowance();
     // A panic in the engine must cost this request its policy, not the worker its thread. The machine is thrown away then.
     let result = catch_unwind(AssertUnwindSafe(|| {
-        let denials = verdicts(&vm.execute_entry_point_by_index(0).map_err(kind_of)?)?;
+        let denials = verdicts(&vm.execute_entry_point_by_index(0).map_err(|error| kind_of(&error))?)?;
         let warnings = if module.warns {
-            verdicts(&vm.execute_entry_point_by_index(1).map_err(kind_of)?)?
+            verdicts(&vm.execute_entry_point_by_index(1).map_err(|error| kind_of(&error))?)?
         } else {
             Vec::new()
         };
@@ -134,7 +137,7 @@ fn run(
     }
 }
 
-fn kind_of(error: VmError) -> PolicyErrorKind {
+fn kind_of(error: &VmError) -> PolicyErrorKind {
     match error {
         VmError::InstructionLimitExceeded { .. } => PolicyErrorKind::InstructionLimit,
         VmError::MemoryLimitExceeded { .. }

@@ -9,14 +9,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use mindweave_metering::PolicyId;
+use mindweave_metering::{PolicyId, VerdictKind};
 use regorus::Value;
 
 use crate::cache::{Cache, Weigh};
 use crate::compile::Module;
 use crate::decision::{Decision, Verdict};
 use crate::error_kind::PolicyErrorKind;
-use crate::eval::{Outcome, evaluate};
+use crate::eval::{Outcome, evaluate, processor_time};
 use crate::facts::PolicyInput;
 use crate::governance::{OnError, PolicyMode, PolicySpec};
 use crate::health::Health;
@@ -27,6 +27,9 @@ pub use compiled::CompiledPolicies;
 
 /// Reason of a denial that no policy gave, but its failure.
 const POLICY_ERROR: &str = "policy_error";
+
+/// Processor time after which a set's remaining policies are given up: a hundred hostile policies must not add up.
+const MAX_PROCESSOR_TIME: Duration = Duration::from_millis(100);
 
 /// What decisions of whole sets may take in memory.
 const DECISION_CACHE_BYTES: usize = 24 << 20;
@@ -166,7 +169,15 @@ impl PolicySet {
             let Decided { decision, errors } = (*decided).clone();
             return Evaluated { decision, cached: true, elapsed: start.elapsed(), evaluated: 0, errors };
         }
-        let mut asked = Asked { set: self, input, moment: &moment, start, document: None, evaluated: 0 };
+        let mut asked = Asked {
+            set: self,
+            input,
+            moment: &moment,
+            start,
+            processor_time: processor_time(),
+            document: None,
+            evaluated: 0,
+        };
         let mut decided = Decided::default();
         let mut repeatable = true;
         for member in &self.members {
@@ -211,12 +222,20 @@ struct Asked<'a> {
     input: &'a PolicyInput<'a>,
     moment: &'a Moment,
     start: Instant,
+    /// The thread's, at the start.
+    processor_time: Duration,
     /// `input` as a Rego value, made for the first policy that is evaluated.
     document: Option<Value>,
     evaluated: u32,
 }
 
 impl Asked<'_> {
+    /// The clock is asked first, because it is cheap, and does not decide, because it goes on while the thread does not.
+    fn is_out_of_time(&self) -> bool {
+        self.start.elapsed() > MAX_PROCESSOR_TIME
+            && processor_time().saturating_sub(self.processor_time) > MAX_PROCESSOR_TIME
+    }
+
     fn outcome(&mut self, member: &Member) -> Arc<Result<Outcome, PolicyErrorKind>> {
         let Some(module) = &member.module else { return Arc::new(Err(PolicyErrorKind::Broken)) };
         // With one policy the set's own cache has answered already.
@@ -229,6 +248,9 @@ impl Asked<'_> {
         }
         if member.health.is_suspended(self.start) {
             return Arc::new(Err(PolicyErrorKind::Suspended));
+        }
+        if self.is_out_of_time() {
+            return Arc::new(Err(PolicyErrorKind::Timeout));
         }
         let (input, moment, reads) = (self.input, self.moment, self.set.reads);
         let document = self.document.get_or_insert_with(|| document(input, moment, reads));
@@ -247,29 +269,33 @@ impl Asked<'_> {
 impl Decided {
     fn add(&mut self, member: &Member, outcome: &Result<Outcome, PolicyErrorKind>, org_name: &str) {
         let spec = &member.spec;
-        let verdict = |said: &Said| Verdict {
+        let verdict = |kind: VerdictKind, said: &Said| Verdict {
             policy_id: spec.id.clone(),
             policy: Arc::clone(&spec.name),
             version: spec.version,
+            kind,
             reason: Arc::clone(&said.reason),
             message: Arc::clone(&said.message),
         };
+        let denial = |said: &Said| verdict(VerdictKind::Deny, said);
+        let warning = |said: &Said| verdict(VerdictKind::Warn, said);
         let Decision { denials, warnings, shadow } = &mut self.decision;
         // Verdicts of policies in shadow are recorded, and nothing else.
         let enforced = spec.mode == PolicyMode::Enforce;
         match outcome {
             Ok(outcome) if enforced => {
-                denials.extend(outcome.denials.iter().map(verdict));
-                warnings.extend(outcome.warnings.iter().map(verdict));
+                denials.extend(outcome.denials.iter().map(denial));
+                warnings.extend(outcome.warnings.iter().map(warning));
             }
             Ok(outcome) => {
-                shadow.extend(outcome.denials.iter().chain(&outcome.warnings).map(verdict));
+                shadow.extend(outcome.denials.iter().map(denial));
+                shadow.extend(outcome.warnings.iter().map(warning));
             }
             Err(kind) => {
                 self.errors.push(PolicyError { policy_id: spec.id.clone(), kind: *kind });
                 if spec.on_error == OnError::Deny {
                     let said = failure(&spec.name, *kind, org_name);
-                    if enforced { denials } else { shadow }.push(verdict(&said));
+                    if enforced { denials } else { shadow }.push(denial(&said));
                 }
             }
         }

@@ -5,7 +5,9 @@
 use std::io;
 use std::time::{Duration, Instant};
 
-use mindweave_policy::{CheckError, MAX_DATA_BYTES, MAX_REGO_BYTES, PolicyCompiler, PolicySource, run_compile_worker};
+use mindweave_policy::{
+    CheckError, MAX_DATA_BYTES, MAX_REGO_BYTES, PolicyCompiler, PolicySource, run_compile_worker,
+};
 use serde_json::json;
 
 /// The argument that makes this program the child.
@@ -38,7 +40,10 @@ fn test_all() {
     let tests: [(&str, fn()); 7] = [
         ("a_sound_policy_is_reported_with_what_it_reads", a_sound_policy_is_reported_with_what_it_reads),
         ("faults_come_with_line_and_column", faults_come_with_line_and_column),
-        ("text_that_makes_the_parser_exponential_is_refused", text_that_makes_the_parser_exponential_is_refused),
+        (
+            "text_that_makes_the_parser_exponential_is_refused",
+            text_that_makes_the_parser_exponential_is_refused,
+        ),
         ("what_is_too_large_is_not_even_read", what_is_too_large_is_not_even_read),
         ("a_child_that_takes_too_much_memory_is_ended", a_child_that_takes_too_much_memory_is_ended),
         ("a_child_that_never_answers_is_ended", a_child_that_never_answers_is_ended),
@@ -89,7 +94,8 @@ fn text_that_makes_the_parser_exponential_is_refused() {
         format!("x := 1{}", " + 1".repeat(200)),
         "x := 1e999999999".to_owned(),
     ] {
-        let text = format!("package p\n{text}\ndeny contains {{\"reason\": \"a\", \"message\": \"b\"}} if x\n");
+        let text =
+            format!("package p\n{text}\ndeny contains {{\"reason\": \"a\", \"message\": \"b\"}} if x\n");
         // Refused, or found harmless after all: in any case soon.
         let result = child(CHILD).check(&source(&text));
         assert!(!matches!(result, Err(CheckError::Failed(_))), "{result:?}");

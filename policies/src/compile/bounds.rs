@@ -38,12 +38,17 @@ pub(super) fn faults(program: &Program, flow: &Flow) -> Vec<PolicyFault> {
         }
     }
     for at in &flow.foreign {
-        let message = "this form is not supported; a reference into `data` that can reach rules must name the rule";
+        let message =
+            "this form is not supported; a reference into `data` that can reach rules must name the rule";
         faults.push(fault_at(program, Some(*at), message));
     }
     for (at, level) in &flow.compared {
         if *level > MAX_COMPARED_LEVEL {
-            faults.push(fault_at(program, Some(*at), "collections of collections this deep cannot be compared"));
+            faults.push(fault_at(
+                program,
+                Some(*at),
+                "collections of collections this deep cannot be compared",
+            ));
         }
     }
     for (at, level) in &flow.ordered {

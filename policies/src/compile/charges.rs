@@ -81,6 +81,11 @@ pub(super) fn sort(args: &[Value]) -> Option<u64> {
     Some(whole(args)?.saturating_mul(8))
 }
 
+/// A list whose elements are merged one after the other, each into a copy of what there is.
+pub(super) fn merge(args: &[Value]) -> Option<u64> {
+    Some(whole(args)?.saturating_mul(args.first().map_or(1, items).max(1)))
+}
+
 /// A place for each element of each argument.
 pub(super) fn elements(args: &[Value]) -> Option<u64> {
     Some(args.iter().map(items).fold(0_u64, u64::saturating_add).saturating_mul(SLOT))
@@ -175,7 +180,8 @@ pub(super) fn sprintf(args: &[Value]) -> Option<u64> {
         if character.is_numeric() && !character.is_ascii_digit() {
             return None;
         }
-        digits = character.to_digit(10).map_or(0, |digit| digits.saturating_mul(10).saturating_add(digit.into()));
+        digits =
+            character.to_digit(10).map_or(0, |digit| digits.saturating_mul(10).saturating_add(digit.into()));
         width = width.saturating_add(digits);
     }
     let values = size(values)?.saturating_mul(6);
@@ -198,7 +204,8 @@ pub(super) fn glob(args: &[Value]) -> Option<u64> {
 
 /// A pattern and a text, in either order: at worst every byte against every state.
 pub(super) fn regex(args: &[Value]) -> Option<u64> {
-    let texts: Vec<&str> = args.iter().filter_map(|value| value.as_string().ok().map(|text| &**text)).collect();
+    let texts: Vec<&str> =
+        args.iter().filter_map(|value| value.as_string().ok().map(|text| &**text)).collect();
     let weight = texts.iter().take(1).map(|pattern| pattern_weight(pattern)).max().unwrap_or(0);
     let bytes = texts.iter().skip(1).map(|text| length(text)).fold(0_u64, u64::saturating_add);
     Some(weight.saturating_mul(COMPILE.saturating_add(bytes)).saturating_add(bytes.saturating_mul(2 * SLOT)))

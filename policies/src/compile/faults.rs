@@ -49,6 +49,7 @@ fn explain(message: &str) -> String {
 }
 
 fn shorten(message: &str) -> String {
-    let message: String = message.chars().map(|c| if c.is_control() { ' ' } else { c }).take(MAX_MESSAGE).collect();
+    let message: String =
+        message.chars().map(|c| if c.is_control() { ' ' } else { c }).take(MAX_MESSAGE).collect();
     message.trim().to_owned()
 }

@@ -133,7 +133,13 @@ struct Analysis<'p> {
 }
 
 impl Analysis<'_> {
-    fn step(&mut self, at: usize, frame: usize, instruction: &Instruction, comprehensions: &mut Vec<(u8, bool)>) {
+    fn step(
+        &mut self,
+        at: usize,
+        frame: usize,
+        instruction: &Instruction,
+        comprehensions: &mut Vec<(u8, bool)>,
+    ) {
         match effect(self.program, instruction) {
             Effect::Nothing => {}
             Effect::Foreign => self.flow.foreign.push(at),
@@ -285,7 +291,8 @@ impl Analysis<'_> {
     }
 
     fn write(&mut self, frame: usize, register: u8, held: &Held) {
-        if let Some(slot) = self.held.get_mut(frame).and_then(|window| window.get_mut(usize::from(register))) {
+        if let Some(slot) = self.held.get_mut(frame).and_then(|window| window.get_mut(usize::from(register)))
+        {
             self.changed |= slot.join(held);
         }
     }

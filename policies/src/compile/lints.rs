@@ -13,8 +13,14 @@ use super::module::called_builtins;
 /// Functions that cost as much as a small policy each, and what does the same for less. Measured: a prefix test takes a
 /// tenth of a microsecond, a regex 3 us, a glob 8 us.
 const SLOW: [(&str, &str); 6] = [
-    ("glob.match", "glob.match takes several microseconds a call: startswith or endswith is many times cheaper"),
-    ("regex.match", "regex.match takes several microseconds a call: startswith, endswith or contains is cheaper"),
+    (
+        "glob.match",
+        "glob.match takes several microseconds a call: startswith or endswith is many times cheaper",
+    ),
+    (
+        "regex.match",
+        "regex.match takes several microseconds a call: startswith, endswith or contains is cheaper",
+    ),
     ("regex.replace", "regex.replace takes several microseconds a call"),
     ("regex.split", "regex.split takes several microseconds a call"),
     ("regex.find_n", "regex.find_n takes several microseconds a call"),
@@ -35,11 +41,13 @@ pub(super) fn warnings(program: &Program, flow: &Flow) -> Vec<PolicyFault> {
         }
     }
     if let Some(at) = iteration_over_data(program) {
-        let message = "goes through all of a list in `data` for each request: an object with keys is found at once";
+        let message =
+            "goes through all of a list in `data` for each request: an object with keys is found at once";
         warnings.push(fault_at(program, Some(at), message));
     }
     if flow.reads.is_unique() {
-        let message = "reads the exact time, so that no decision can be remembered: minute_ns, hour or date can be";
+        let message =
+            "reads the exact time, so that no decision can be remembered: minute_ns, hour or date can be";
         warnings.push(PolicyFault::everywhere(message));
     }
     warnings
@@ -62,9 +70,8 @@ fn iteration_over_data(program: &Program) -> Option<usize> {
         let (dest, yes) = match *instruction {
             Instruction::LoadData { dest } => (dest, true),
             Instruction::LoadInput { dest } | Instruction::Load { dest, .. } => (dest, false),
-            Instruction::IndexLiteral { dest, container, .. } | Instruction::Index { dest, container, .. } => {
-                (dest, from_data.contains(&container))
-            }
+            Instruction::IndexLiteral { dest, container, .. }
+            | Instruction::Index { dest, container, .. } => (dest, from_data.contains(&container)),
             Instruction::ChainedIndex { params_index } => {
                 let Some(params) = tables.get_chained_index_params(params_index) else { continue };
                 (params.dest, from_data.contains(&params.root))

@@ -61,8 +61,7 @@ pub(crate) fn compile(source: &PolicySource) -> Result<Module, Vec<PolicyFault>>
         engine.compile_with_entrypoint(&Rc::from(deny.as_str())).map_err(|e| one(e.to_string()))?;
     let mut entry_points = vec![deny.as_str()];
     entry_points.extend(warns.then_some(warn.as_str()));
-    let program =
-        Compiler::compile_from_policy(&compiled, &entry_points).map_err(|e| one(e.to_string()))?;
+    let program = Compiler::compile_from_policy(&compiled, &entry_points).map_err(|e| one(e.to_string()))?;
     let mut program = Arc::unwrap_or_clone(program);
     let flow = flow::analyse(&program, bounds::count_values(&data));
     let mut faults = shape_faults(&program, &entry_points);
@@ -91,7 +90,8 @@ fn refuse_overlap(package: &str, data: &Value) -> Result<(), PolicyFault> {
     let first = package.split(['.', '[']).next().unwrap_or(package);
     let taken = data.as_object().is_ok_and(|data| data.contains_key(&Value::from(first)));
     if taken {
-        let message = format!("`data` has a top-level name \"{first}\", which is where the package's own rules are");
+        let message =
+            format!("`data` has a top-level name \"{first}\", which is where the package's own rules are");
         return Err(PolicyFault::everywhere(message));
     }
     Ok(())
@@ -99,9 +99,10 @@ fn refuse_overlap(package: &str, data: &Value) -> Result<(), PolicyFault> {
 
 /// `deny` and `warn` must be sets that rules add to: such a set is never undefined.
 fn shape_faults(program: &Program, entry_points: &[&str]) -> Vec<PolicyFault> {
-    let wrong = program.rule_infos.iter().filter(|info| {
-        entry_points.contains(&info.name.as_str()) && info.rule_type != RuleType::PartialSet
-    });
+    let wrong = program
+        .rule_infos
+        .iter()
+        .filter(|info| entry_points.contains(&info.name.as_str()) && info.rule_type != RuleType::PartialSet);
     wrong
         .map(|info| {
             let name = info.name.rsplit('.').next().unwrap_or("deny");
@@ -115,8 +116,9 @@ fn shape_faults(program: &Program, entry_points: &[&str]) -> Vec<PolicyFault> {
 
 /// Puts metered functions in place of builtins and of multiplications.
 fn meter(program: &mut Program) -> Result<(), PolicyFault> {
-    builtins::meter(program)
-        .map_err(|name| PolicyFault::everywhere(format!("the function {name} is not available to policies")))?;
+    builtins::meter(program).map_err(|name| {
+        PolicyFault::everywhere(format!("the function {name} is not available to policies"))
+    })?;
     let multiplies = program.instructions.iter().any(|at| matches!(at, Instruction::Mul { .. }));
     if !multiplies {
         return Ok(());

@@ -13,9 +13,7 @@ use super::{Module, PolicyFault};
 use crate::error_kind::PolicyErrorKind;
 use crate::eval::{MAX_INSTRUCTIONS, evaluate, evaluate_within};
 use crate::facts::{BudgetUsage, CredentialKind, PolicyInput, PrincipalInput, RequestInput};
-use crate::governance::{
-    OnError, OnStale, QuotaAction, QuotaSpec, QuotaUnit, QuotaWindow, Reserve,
-};
+use crate::governance::{OnError, OnStale, QuotaAction, QuotaSpec, QuotaUnit, QuotaWindow, Reserve};
 use crate::input::{FieldSet, Moment, document};
 use crate::principal::Principal;
 use crate::subject::{Subject, SubjectKind};
@@ -125,7 +123,9 @@ fn samples() -> Vec<Sample> {
         max_tokens: Some(64_000),
         inference_geo: Some("us".into()),
         inference_geos: vec!["us".into()],
-        tools: (0..MANY_TOOLS).map(|number| tool(&format!("mcp__server_{}__tool_{number}", number % 10))).collect(),
+        tools: (0..MANY_TOOLS)
+            .map(|number| tool(&format!("mcp__server_{}__tool_{number}", number % 10)))
+            .collect(),
         mcp_servers: servers
             .map(|url| RequestedMcpServer { name: Some("server".into()), url: Some(url.into()) })
             .to_vec(),
@@ -133,7 +133,8 @@ fn samples() -> Vec<Sample> {
         ..usual.clone()
     };
     let hour = 3_600_000_000_000;
-    let sample = |name, facts, now, user_agent: &str| Sample { name, facts, now, user_agent: user_agent.to_owned() };
+    let sample =
+        |name, facts, now, user_agent: &str| Sample { name, facts, now, user_agent: user_agent.to_owned() };
     vec![
         sample("a usual request", Some(usual), SATURDAY_NS, "anthropic-sdk-python/0.75.0"),
         sample("a request without a body", None, SATURDAY_NS + 40 * hour, ""),

@@ -109,13 +109,9 @@ fn with_parameters<'p>(program: &'p Program, instruction: &Instruction) -> Effec
     use Instruction as I;
     let tables = &program.instruction_data;
     let effect = match *instruction {
-        I::ChainedIndex { params_index } => {
-            tables.get_chained_index_params(params_index).map(|params| Effect::Look {
-                dest: params.dest,
-                container: params.root,
-                path: params.path_components.clone(),
-            })
-        }
+        I::ChainedIndex { params_index } => tables.get_chained_index_params(params_index).map(|params| {
+            Effect::Look { dest: params.dest, container: params.root, path: params.path_components.clone() }
+        }),
         I::ObjectCreate { params_index } => tables.get_object_create_params(params_index).map(|params| {
             let named = params.literal_key_field_pairs().iter().map(|(_, value)| *value);
             let computed = params.field_pairs().iter().map(|(_, value)| *value);
@@ -139,29 +135,25 @@ fn with_parameters<'p>(program: &'p Program, instruction: &Instruction) -> Effec
                 ordered: params.element_registers().to_vec(),
             })
         }
-        I::LoopStart { params_index } => {
-            tables.get_loop_params(params_index).map(|params| Effect::Iterate {
-                collection: params.collection,
-                key: params.key_reg,
-                value: params.value_reg,
-            })
-        }
-        I::ComprehensionBegin { params_index } => tables
-            .get_comprehension_begin_params(params_index)
-            .map(|params| Effect::Open {
+        I::LoopStart { params_index } => tables.get_loop_params(params_index).map(|params| Effect::Iterate {
+            collection: params.collection,
+            key: params.key_reg,
+            value: params.value_reg,
+        }),
+        I::ComprehensionBegin { params_index } => {
+            tables.get_comprehension_begin_params(params_index).map(|params| Effect::Open {
                 dest: params.result_reg,
                 ordered: matches!(params.mode, ComprehensionMode::Set),
-            }),
-        I::BuiltinCall { params_index } => {
-            tables.get_builtin_call_params(params_index).and_then(|params| {
-                let info = program.get_builtin_info(params.builtin_index)?;
-                Some(Effect::Builtin {
-                    dest: params.dest,
-                    name: &info.name,
-                    args: params.arg_registers().to_vec(),
-                })
             })
         }
+        I::BuiltinCall { params_index } => tables.get_builtin_call_params(params_index).and_then(|params| {
+            let info = program.get_builtin_info(params.builtin_index)?;
+            Some(Effect::Builtin {
+                dest: params.dest,
+                name: &info.name,
+                args: params.arg_registers().to_vec(),
+            })
+        }),
         I::FunctionCall { params_index } => {
             tables.get_function_call_params(params_index).map(|params| Effect::Call {
                 dest: params.dest,

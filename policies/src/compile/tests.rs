@@ -43,10 +43,7 @@ fn what_a_policy_reads_is_found_behind_aliases_imports_arguments_and_rules() {
         ),
         (format!("req := input.request\n{}", deny_if("req.path == \"/\"")), vec!["request.path"]),
         (deny_if("input.request[\"max_tokens\"] > 5"), vec!["request.max_tokens"]),
-        (
-            deny_if("some tool in input.request.tools; tool.name == \"x\""),
-            vec!["request.tools"],
-        ),
+        (deny_if("some tool in input.request.tools; tool.name == \"x\""), vec!["request.tools"]),
         (deny_if("input.usage[\"monthly\"].percent > 90"), vec!["usage"]),
         (deny_if("input.usage.monthly.percent > 90"), vec!["usage"]),
         (
@@ -60,7 +57,8 @@ fn what_a_policy_reads_is_found_behind_aliases_imports_arguments_and_rules() {
     ] {
         assert_eq!(reads(&rules), expected, "{rules}");
     }
-    let message = "deny contains {\"reason\": \"no\", \"message\": sprintf(\"%v\", [input.request.client_ip])} if true";
+    let message =
+        "deny contains {\"reason\": \"no\", \"message\": sprintf(\"%v\", [input.request.client_ip])} if true";
     assert_eq!(reads(message), ["request.client_ip"], "what stands in a message is read as well");
 }
 
@@ -91,7 +89,10 @@ fn a_fault_says_where_it_is() {
     for (rego, line) in [
         ("package p\n\ndeny contains {\"reason\": \"a\"} if {\n  input.request.model ==\n}\n", 5),
         ("package p\ndeny contains {\"reason\": \"a\", \"message\": \"b\"} if unknown_rule\n", 2),
-        ("package p\ndeny contains {\"reason\": \"a\", \"message\": \"b\"} if {\n  time.now_ns() > 5\n}\n", 3),
+        (
+            "package p\ndeny contains {\"reason\": \"a\", \"message\": \"b\"} if {\n  time.now_ns() > 5\n}\n",
+            3,
+        ),
         ("package p\ndeny := {\"a\"}\n", 2),
         ("package p\nallow := true\n", 1),
         ("package p\nf(x) := f(x)\ndeny contains {\"reason\": \"a\", \"message\": \"b\"} if f(1)\n", 2),
@@ -127,11 +128,15 @@ fn forms_that_would_hide_or_repeat_work_are_refused() {
         (deny_if("x := [[[[[[[[[[1]]]]]]]]]]"), "nest deeper"),
         (deny_if("true with input as {}"), "with"),
         (
-            deny_if("a := [1 | some i in data.l]; b := [a | some i in data.l]; c := [b | some i in data.l]; c == data.c"),
+            deny_if(
+                "a := [1 | some i in data.l]; b := [a | some i in data.l]; c := [b | some i in data.l]; c == data.c",
+            ),
             "cannot be compared",
         ),
         (
-            deny_if("a := [1 | some i in data.l]; b := [a | some i in data.l]; s := {b | some i in data.l}; count(s) > 1"),
+            deny_if(
+                "a := [1 | some i in data.l]; b := [a | some i in data.l]; s := {b | some i in data.l}; count(s) > 1",
+            ),
             "elements of sets",
         ),
     ] {
@@ -157,17 +162,23 @@ fn lints_warn_of_slow_functions_of_lists_and_of_fields_that_do_not_exist() {
     let warnings = |rules: &str| {
         let compiler = PolicyCompiler::in_process();
         let rego = format!("package p\n{rules}").into();
-        let report = compiler.check(&PolicySource { rego, data: json!({"l": [1, 2], "m": {"a": true}}) }).unwrap();
+        let report =
+            compiler.check(&PolicySource { rego, data: json!({"l": [1, 2], "m": {"a": true}}) }).unwrap();
         report.warnings.iter().map(|fault| fault.message.clone()).collect::<Vec<_>>().join("\n")
     };
     assert!(warnings(&deny_if("glob.match(\"a*\", null, input.request.model)")).contains("glob.match"));
     assert!(warnings(&deny_if("regex.match(\"a\", input.request.model)")).contains("regex.match"));
     assert!(warnings(&deny_if("some x in data.l; x == 3")).contains("goes through all"));
-    assert!(warnings(&deny_if("input.request.modell == \"m\"")).contains("input.request.modell does not exist"));
+    assert!(
+        warnings(&deny_if("input.request.modell == \"m\"")).contains("input.request.modell does not exist")
+    );
     assert!(warnings(&deny_if("input.time.now_ns > 5")).contains("exact time"));
     let expensive = deny_if("x := numbers.range(1, 600); some i in x; some j in [1, 2]; i * j == 0");
     assert!(warnings(&expensive).contains("instructions"), "{}", warnings(&expensive));
-    assert_eq!(warnings(&deny_if("data.m[input.request.model]; startswith(input.request.path, \"/v2\")")), "");
+    assert_eq!(
+        warnings(&deny_if("data.m[input.request.model]; startswith(input.request.path, \"/v2\")")),
+        ""
+    );
 }
 
 /// Evaluates on a usual request, and holds the engine to its promise that this ends within the time that a request may be held up.
@@ -199,7 +210,8 @@ fn loops_are_cut_off_by_the_count_of_instructions() {
 #[test]
 fn texts_and_lists_that_double_are_cut_off_before_they_are_made() {
     let doubling = |step: &str| {
-        let steps: String = (0..40).map(|n| format!("x{} := {}\n", n + 1, step.replace('X', &format!("x{n}")))).collect();
+        let steps: String =
+            (0..40).map(|n| format!("x{} := {}\n", n + 1, step.replace('X', &format!("x{n}")))).collect();
         deny_if(&format!("x0 := input.request.user_agent; {steps} x40 == \"\""))
     };
     let limit = Err(PolicyErrorKind::WorkLimit);
@@ -219,7 +231,9 @@ fn texts_and_lists_that_double_are_cut_off_before_they_are_made() {
 
 #[test]
 fn shared_structure_is_not_written_out() {
-    let nested: String = (0..12).map(|n| format!("x{} := array.slice([x{n}, x{n}, x{n}, x{n}, x{n}], 0, 5)\n", n + 1)).collect();
+    let nested: String = (0..12)
+        .map(|n| format!("x{} := array.slice([x{n}, x{n}, x{n}, x{n}, x{n}], 0, 5)\n", n + 1))
+        .collect();
     let limit = Err(PolicyErrorKind::WorkLimit);
     assert_eq!(runs(&deny_if(&format!("x0 := data.list; {nested} count(json.marshal(x12)) == 0"))), limit);
     assert_eq!(runs(&deny_if(&format!("x0 := data.list; {nested} sprintf(\"%v\", [x12]) == \"\""))), limit);
@@ -229,8 +243,16 @@ fn shared_structure_is_not_written_out() {
 fn a_catastrophic_pattern_is_cut_off() {
     let limit = Err(PolicyErrorKind::WorkLimit);
     let hay = "t := concat(\"\", [\"a\" | some i in data.list]); ";
-    assert_eq!(runs(&deny_if(&format!("{hay} regex.match(`(a+)+(a+)+(a|aa){{1,200}}(a|aa){{1,200}}$`, concat(\"\", [t, \"b\"]))"))), limit);
-    assert_eq!(runs(&deny_if(&format!("{hay} some i in data.list; regex.match(sprintf(`\\w{{%d}}`, [i]), t)"))), limit);
+    assert_eq!(
+        runs(&deny_if(&format!(
+            "{hay} regex.match(`(a+)+(a+)+(a|aa){{1,200}}(a|aa){{1,200}}$`, concat(\"\", [t, \"b\"]))"
+        ))),
+        limit
+    );
+    assert_eq!(
+        runs(&deny_if(&format!("{hay} some i in data.list; regex.match(sprintf(`\\w{{%d}}`, [i]), t)"))),
+        limit
+    );
     assert_eq!(runs(&deny_if(&format!("{hay} regex.replace(t, `a`, t) == \"\""))), limit);
     // What honest policies do is far below.
     let uuid = "regex.match(`^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$`, input.request.session_id)";
@@ -259,7 +281,8 @@ fn verdicts_that_are_no_verdicts_are_malformed() {
         assert_eq!(runs(&rules), Err(PolicyErrorKind::Malformed), "{verdict}");
     }
     assert_eq!(runs(r#"deny contains {"reason": "no", "message": "m", "link": "x"} if true"#), Ok(1));
-    let long = r#"deny contains {"reason": "no", "message": concat("", ["ä" | some i in data.list])} if true"#;
+    let long =
+        r#"deny contains {"reason": "no", "message": concat("", ["ä" | some i in data.list])} if true"#;
     let module = module_with(long, json!({"list": (0..2_000).collect::<Vec<_>>()})).unwrap();
     let outcome = evaluate(&module, &document_of(&Request::default())).unwrap();
     assert_eq!(outcome.denials[0].message.chars().count(), 500);

@@ -18,7 +18,7 @@ const MAX_MEMORY: u64 = 1 << 30;
 const MAX_PROCESSOR_SECONDS: u64 = 3;
 
 /// Largest message: a policy whose every byte is escaped.
-const MAX_MESSAGE: u64 = 8 * (MAX_REGO_BYTES + MAX_DATA_BYTES) as u64;
+const MAX_MESSAGE: usize = 8 * (MAX_REGO_BYTES + MAX_DATA_BYTES);
 
 /// What the child answers.
 #[derive(Debug, Serialize, Deserialize)]
@@ -65,7 +65,7 @@ pub(super) fn read_message<T: DeserializeOwned>(input: &mut impl Read) -> io::Re
     let mut length = [0; 8];
     input.read_exact(&mut length)?;
     let length = u64::from_le_bytes(length);
-    if length > MAX_MESSAGE {
+    if usize::try_from(length).map_or(true, |length| length > MAX_MESSAGE) {
         return Err(io::Error::new(io::ErrorKind::InvalidData, "the message is too long"));
     }
     let mut json = Vec::new();

@@ -213,9 +213,9 @@ impl FieldSet {
         let mut names = path.iter().map(AsRef::as_ref);
         let Some(group) = names.next() else { return Some(Self::all()) };
         let name = names.next();
-        let set = Field::ALL.iter().filter(|(_, of, own)| {
-            *of == group && (own.is_empty() || name.is_none_or(|name| name == *own))
-        });
+        let set = Field::ALL
+            .iter()
+            .filter(|(_, of, own)| *of == group && (own.is_empty() || name.is_none_or(|name| name == *own)));
         let set = set.fold(Self::EMPTY, |set, (field, _, _)| set.with(*field));
         (set != Self::EMPTY).then_some(set)
     }

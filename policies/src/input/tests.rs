@@ -3,7 +3,9 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use mindweave_metering::{CacheTtl, OrgId, ProjectId, QuotaId, RequestFacts, RequestedMcpServer, RequestedTool};
+use mindweave_metering::{
+    CacheTtl, OrgId, ProjectId, QuotaId, RequestFacts, RequestedMcpServer, RequestedTool,
+};
 use proptest::prelude::*;
 use regorus::Value;
 use serde_json::json;
@@ -126,9 +128,8 @@ impl Request {
 }
 
 pub(crate) fn document_of(request: &Request) -> Value {
-    request.with_input(|input| {
-        document(input, &Moment::new(input.now, Some(input.time_zone)), FieldSet::all())
-    })
+    request
+        .with_input(|input| document(input, &Moment::new(input.now, Some(input.time_zone)), FieldSet::all()))
 }
 
 fn key_of(request: &Request, reads: FieldSet) -> Vec<u8> {

@@ -44,10 +44,7 @@ impl Moment {
     /// The day's first nanosecond, by the time zone.
     pub(crate) fn day_ns(&self) -> i128 {
         let start = self.local.as_ref().and_then(|local| local.start_of_day().ok());
-        start.map_or_else(
-            || self.now_ns().div_euclid(DAY) * DAY,
-            |start| start.timestamp().as_nanosecond(),
-        )
+        start.map_or_else(|| self.now_ns().div_euclid(DAY) * DAY, |start| start.timestamp().as_nanosecond())
     }
 
     /// `2026-11-21T15:12:54.123456789+01:00`.

@@ -73,7 +73,9 @@ fn texts<T: AsRef<str>>(values: &[T]) -> Value {
 }
 
 fn object<const N: usize>(fields: [(&str, Value); N]) -> Value {
-    Value::from(fields.into_iter().map(|(name, value)| (Value::from(name), value)).collect::<BTreeMap<_, _>>())
+    Value::from(
+        fields.into_iter().map(|(name, value)| (Value::from(name), value)).collect::<BTreeMap<_, _>>(),
+    )
 }
 
 fn field_value(input: &PolicyInput<'_>, moment: &Moment, field: Field) -> Value {

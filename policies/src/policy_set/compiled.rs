@@ -81,7 +81,8 @@ impl CompiledPolicies {
             let same = member.spec.rego == spec.rego && member.spec.data == spec.data;
             (same && member.module.is_some()).then_some(*member)
         };
-        let new: Vec<&PolicySpec> = specs.iter().map(|spec| &***spec).filter(|spec| kept(spec).is_none()).collect();
+        let new: Vec<&PolicySpec> =
+            specs.iter().map(|spec| &***spec).filter(|spec| kept(spec).is_none()).collect();
         let mut compiled = compile_all(&new).into_iter();
         let mut generation = Generation::default();
         for (number, spec) in (0_u64..).zip(specs) {
@@ -130,7 +131,10 @@ fn compile_all(specs: &[&PolicySpec]) -> Vec<Compiled> {
         let running: Vec<_> = parts
             .map(|part| (part, scope.spawn(move || part.iter().map(compile_one).collect::<Vec<_>>())))
             .collect();
-        running.into_iter().flat_map(|(part, thread)| thread.join().unwrap_or_else(|_| broken(part))).collect()
+        running
+            .into_iter()
+            .flat_map(|(part, thread)| thread.join().unwrap_or_else(|_| broken(part)))
+            .collect()
     })
 }
 

@@ -67,7 +67,8 @@ fn verdicts_come_with_their_policy_in_a_fixed_order_from_wide_to_narrow_scope() 
 fn policies_in_shadow_are_recorded_and_never_deny_even_when_they_fail() {
     let shadow = |spec| PolicySpec { mode: PolicyMode::Shadow, ..spec };
     let off = PolicySpec { mode: PolicyMode::Off, ..spec("pol_off", ALWAYS) };
-    let specs = [shadow(spec("pol_a", ALWAYS)), shadow(spec("pol_b", LOOPS)), shadow(spec("pol_c", "x := 1")), off];
+    let specs =
+        [shadow(spec("pol_a", ALWAYS)), shadow(spec("pol_b", LOOPS)), shadow(spec("pol_c", "x := 1")), off];
     let evaluated = decide(&compiled(specs), &Request::default());
     assert!(evaluated.decision.is_allowed());
     assert_eq!(
@@ -126,11 +127,17 @@ fn when_one_policy_of_a_set_must_think_again_the_others_need_not() {
 
 #[test]
 fn the_exact_time_is_never_remembered_and_coarse_time_is_until_it_moves() {
-    let exact = compiled([spec("pol_a", "deny contains {\"reason\": \"a\", \"message\": \"b\"} if input.time.now_ns < 0")]);
+    let exact = compiled([spec(
+        "pol_a",
+        "deny contains {\"reason\": \"a\", \"message\": \"b\"} if input.time.now_ns < 0",
+    )]);
     for _ in 0..2 {
         assert!(!decide(&exact, &Request::default()).cached);
     }
-    let hours = compiled([spec("pol_a", "deny contains {\"reason\": \"late\", \"message\": \"b\"} if input.time.hour == 1")]);
+    let hours = compiled([spec(
+        "pol_a",
+        "deny contains {\"reason\": \"late\", \"message\": \"b\"} if input.time.hour == 1",
+    )]);
     let at = |time: &str| Request { now: time.parse().unwrap(), ..Request::default() };
     assert!(!decide(&hours, &at("2026-11-21T23:59:00Z")).cached);
     assert!(decide(&hours, &at("2026-11-21T23:01:00Z")).cached);
@@ -140,7 +147,9 @@ fn the_exact_time_is_never_remembered_and_coarse_time_is_until_it_moves() {
 #[test]
 fn organisations_with_the_same_policy_ids_of_sets_never_share_decisions() {
     let mut specs = Vec::new();
-    for (org, rules) in [("org_1", ALWAYS), ("org_2", "deny contains {\"reason\": \"a\", \"message\": \"b\"} if false")] {
+    for (org, rules) in
+        [("org_1", ALWAYS), ("org_2", "deny contains {\"reason\": \"a\", \"message\": \"b\"} if false")]
+    {
         let scope = Subject { kind: SubjectKind::Org, id: Some(org.into()) };
         specs.push(PolicySpec { org_id: OrgId::new(org), scope, ..spec(&format!("pol_{org}"), rules) });
     }
@@ -154,8 +163,14 @@ fn organisations_with_the_same_policy_ids_of_sets_never_share_decisions() {
 
 #[test]
 fn only_policies_of_the_principals_own_organisation_team_and_project_judge_it() {
-    let scoped = |id: &str, kind, of: &str| PolicySpec { scope: Subject { kind, id: Some(of.into()) }, ..spec(id, ALWAYS) };
-    let policies = compiled([scoped("pol_t", SubjectKind::Team, "tm_1"), scoped("pol_p", SubjectKind::Project, "prj_9")]);
+    let scoped = |id: &str, kind, of: &str| PolicySpec {
+        scope: Subject { kind, id: Some(of.into()) },
+        ..spec(id, ALWAYS)
+    };
+    let policies = compiled([
+        scoped("pol_t", SubjectKind::Team, "tm_1"),
+        scoped("pol_p", SubjectKind::Project, "prj_9"),
+    ]);
     let mut principal = Request::default().principal;
     assert!(policies.in_force(&principal).is_none());
     principal.team_id = Some(TeamId::new("tm_1"));
@@ -173,8 +188,11 @@ fn only_policies_of_the_principals_own_organisation_team_and_project_judge_it() 
 
 #[test]
 fn a_set_says_what_its_host_must_find_out() {
-    let reads = |rules: &str| compiled([spec("pol_a", rules)]).in_force(&Request::default().principal).unwrap().reads();
-    let deny = |body: &str| format!("deny contains {{\"reason\": \"a\", \"message\": \"b\"}} if {{ {body} }}");
+    let reads = |rules: &str| {
+        compiled([spec("pol_a", rules)]).in_force(&Request::default().principal).unwrap().reads()
+    };
+    let deny =
+        |body: &str| format!("deny contains {{\"reason\": \"a\", \"message\": \"b\"}} if {{ {body} }}");
     assert_eq!(reads(&deny("input.request.path == \"a\"; input.request.bytes > 5")), Reads::default());
     assert_eq!(reads(&deny("input.request.model")), Reads { body_facts: true, ..Reads::default() });
     assert_eq!(reads(&deny("input.usage.m.percent > 1")), Reads { usage: true, ..Reads::default() });
@@ -187,7 +205,7 @@ fn unchanged_policies_keep_their_programs_and_unchanged_governance_its_cache() {
     let first = governance([spec("pol_a", NO_OPUS), spec("pol_b", ALWAYS)]);
     let before = CompiledPolicies::compile(&first, None);
     decide(&before, &Request::default());
-    let again = CompiledPolicies::compile(&first.clone(), Some(&before));
+    let again = CompiledPolicies::compile(&first, Some(&before));
     assert!(decide(&again, &Request::default()).cached, "nothing changed");
     let shadowed = PolicySpec { mode: PolicyMode::Shadow, ..spec("pol_b", ALWAYS) };
     let after = CompiledPolicies::compile(&governance([spec("pol_a", NO_OPUS), shadowed]), Some(&before));
@@ -217,6 +235,24 @@ fn a_policy_that_runs_over_its_bounds_for_every_request_is_suspended_and_holds_n
 }
 
 #[test]
+fn many_hostile_policies_do_not_add_up() {
+    // Each looks through a long list with every instruction, which only the clock sees.
+    let slow = "deny contains {\"reason\": \"a\", \"message\": \"b\"} if { some x in data.list; some y in data.list; [x, y, input.request.path] in data.long }";
+    let specs = (0..100).map(|n| PolicySpec {
+        data: json!({
+            "list": (0..300).collect::<Vec<_>>(),
+            "long": (0..4_000).map(|n| json!([n, n, "z"])).collect::<Vec<_>>(),
+        }),
+        ..spec(&format!("pol_{n:03}"), slow)
+    });
+    let evaluated = decide(&compiled(specs), &Request::default());
+    assert!(!evaluated.decision.is_allowed());
+    assert_eq!(evaluated.errors.len(), 100, "each failed");
+    assert!(evaluated.evaluated < 100, "all {} were evaluated", evaluated.evaluated);
+    assert!(evaluated.elapsed < Duration::from_secs(5), "{:?}", evaluated.elapsed);
+}
+
+#[test]
 fn a_policy_that_does_not_compile_is_told_with_its_place() {
     let policies = compiled([spec("pol_a", NO_OPUS), spec("pol_b", "deny contains if {")]);
     let faults = policies.faults();
@@ -241,7 +277,8 @@ fn many_policies_are_judged_by_many_threads_alike() {
                     let request = Request { path: format!("/{number}/{digit}"), ..Request::default() };
                     let evaluated = decide(policies, &request);
                     let expected = [format!("r{digit}"), format!("r{}", digit + 10)];
-                    let said: Vec<_> = evaluated.decision.denials.iter().map(|v| v.reason.to_string()).collect();
+                    let said: Vec<_> =
+                        evaluated.decision.denials.iter().map(|v| v.reason.to_string()).collect();
                     assert_eq!(said, expected);
                     assert_eq!(&*evaluated.decision.denials[0].message, request.path.as_str());
                 }
