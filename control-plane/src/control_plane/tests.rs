@@ -1,8 +1,14 @@
 //! The API over a real socket.
 
 mod accounts;
+mod governance_budgets;
+mod governance_decisions;
+mod governance_limits;
+mod governance_policies;
+mod governance_replay;
 mod refusals;
 mod usage;
+mod watch;
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -75,6 +81,12 @@ impl Answer {
     fn code(&self) -> &str {
         self.body["code"].as_str().unwrap_or_default()
     }
+
+    /// The fields that were refused.
+    fn refused(&self) -> Vec<&str> {
+        let faults = self.body["errors"].as_array().map(Vec::as_slice).unwrap_or_default();
+        faults.iter().map(|fault| fault["field"].as_str().unwrap()).collect()
+    }
 }
 
 /// A client that blocks its thread; the server runs on others.
@@ -99,6 +111,19 @@ impl Client {
 
     fn put(&self, path: &str, body: &Value) -> Answer {
         self.call("PUT", path, Some(body.to_string().as_bytes()))
+    }
+
+    fn patch(&self, path: &str, body: &Value) -> Answer {
+        self.call("PATCH", path, Some(body.to_string().as_bytes()))
+    }
+
+    /// Makes something, and returns its id.
+    fn create(&self, path: &str, body: &Value) -> String {
+        let answer = self.post(path, body);
+        assert_eq!(answer.status, 201, "{}", answer.body);
+        let id = answer.body["id"].as_str().unwrap().to_owned();
+        assert_eq!(answer.header("location"), format!("{path}/{id}"));
+        id
     }
 
     fn delete(&self, path: &str) -> Answer {

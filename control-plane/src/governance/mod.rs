@@ -4,11 +4,13 @@
 //! the snapshot that holds it is in force.
 
 mod decisions;
+mod evaluate;
 mod limits;
 mod models;
 mod policies;
 mod publish;
 mod quotas;
+mod replay;
 mod reserved;
 mod scope;
 mod stored_specs;
@@ -20,12 +22,10 @@ use crate::app::App;
 
 pub(crate) use policies::Checker;
 pub(crate) use publish::commit;
+pub(crate) use replay::Replays;
 pub(crate) use reserved::ReservedSource;
 pub use reserved::ReservedView;
 pub(crate) use stored_specs::{governance_read, quotas_read};
-
-#[derive(Clone, Default)]
-pub(crate) struct Replays;
 
 /// The routes of this module.
 pub(crate) fn routes() -> Router<App> {
@@ -34,4 +34,6 @@ pub(crate) fn routes() -> Router<App> {
         .merge(limits::routes())
         .merge(quotas::routes())
         .merge(decisions::routes())
+        .merge(evaluate::routes())
+        .merge(replay::routes())
 }

@@ -3,7 +3,7 @@ use serde_json::json;
 use super::*;
 
 /// Every operation of the API.
-const OPERATIONS: [(&str, &str); 17] = [
+const OPERATIONS: &[(&str, &str)] = &[
     ("GET", "/projects"),
     ("POST", "/projects"),
     ("GET", "/projects/prj_1"),
@@ -20,6 +20,35 @@ const OPERATIONS: [(&str, &str); 17] = [
     ("GET", "/v1/usage/live"),
     ("GET", "/v1/usage/summary"),
     ("GET", "/analytics/usage"),
+    ("GET", "/orgs"),
+    ("GET", "/orgs/org_1"),
+    ("PATCH", "/orgs/org_1"),
+    ("GET", "/governance/policies"),
+    ("POST", "/governance/policies"),
+    ("GET", "/governance/policies/bundled"),
+    ("GET", "/governance/policies/bundled/max_tokens_cap"),
+    ("GET", "/governance/policies/pol_1"),
+    ("PATCH", "/governance/policies/pol_1"),
+    ("DELETE", "/governance/policies/pol_1"),
+    ("GET", "/governance/policies/pol_1/versions"),
+    ("GET", "/governance/policies/pol_1/versions/1"),
+    ("GET", "/governance/policies/pol_1/diff"),
+    ("POST", "/governance/policies/pol_1/restore"),
+    ("POST", "/governance/policies/pol_1/replay"),
+    ("GET", "/governance/limits"),
+    ("POST", "/governance/limits"),
+    ("GET", "/governance/limits/lim_1"),
+    ("PATCH", "/governance/limits/lim_1"),
+    ("DELETE", "/governance/limits/lim_1"),
+    ("GET", "/governance/quotas"),
+    ("POST", "/governance/quotas"),
+    ("GET", "/governance/quotas/quo_1"),
+    ("PATCH", "/governance/quotas/quo_1"),
+    ("DELETE", "/governance/quotas/quo_1"),
+    ("GET", "/governance/quotas/quo_1/usage"),
+    ("POST", "/governance/evaluate"),
+    ("GET", "/governance/audit"),
+    ("GET", "/governance/shadow"),
     ("GET", "/no/such/path"),
 ];
 
@@ -43,7 +72,7 @@ async fn no_operation_answers_without_the_admin_token() {
         with(&format!("Bearer {TOKEN}x")),
         with(&format!("Bearer {}", TOKEN.trim_start_matches('t'))),
     ];
-    for (method, path) in OPERATIONS {
+    for &(method, path) in OPERATIONS {
         for headers in &wrong_tokens {
             let answer = server.client.call_with(method, path, headers, None);
             assert_problem(&answer, 401, "unauthorized");
@@ -57,7 +86,7 @@ async fn no_operation_answers_without_the_admin_token() {
 #[tokio::test(flavor = "multi_thread")]
 async fn every_operation_passes_the_token_check_with_the_admin_token() {
     let server = Server::start().await;
-    for (method, path) in OPERATIONS.into_iter().filter(|(_, path)| *path != "/v1/usage/live") {
+    for (method, path) in OPERATIONS.iter().copied().filter(|(_, path)| *path != "/v1/usage/live") {
         assert_ne!(server.client.call(method, path, None).status, 401, "{method} {path}");
     }
     let lower_case = [("authorization", format!("bearer {TOKEN}"))];

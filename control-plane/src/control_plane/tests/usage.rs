@@ -1,14 +1,14 @@
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 
-use mindweave_metering::{KeyId, Outcome, ProjectId, UsageEvent, UserId};
+use mindweave_metering::{Effect, EventType, KeyId, Outcome, ProjectId, UsageEvent, UserId};
 use serde_json::{Value, json};
 
 use super::*;
 use crate::testing::{HOUR, MINUTE, NOON, SECOND, event, record};
 
 /// Books events as a proxy's journal would deliver them.
-async fn deliver(server: &Server, source: &str, events: &[UsageEvent]) {
+pub(super) async fn deliver(server: &Server, source: &str, events: &[UsageEvent]) {
     let ingest = &server.control_plane.ingest;
     let (mut claim, position) = ingest.claim(source).await.unwrap();
     let first = position.unwrap_or(0) + 1;
@@ -137,6 +137,49 @@ async fn usage_is_summed_by_interval_and_dimension() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn refused_requests_and_tool_calls_are_told_apart_in_lists_and_sums() {
+    let server = Server::start().await;
+    let mut denied = event(2, NOON, 20);
+    (denied.outcome, denied.status, denied.cost_nano_usd) = (Outcome::Denied, 403, None);
+    denied.decision.effect = Effect::Deny;
+    let mut tool = event(3, NOON, 0);
+    (tool.event_type, tool.cost_nano_usd, tool.latency_ms) = (EventType::McpTool, None, 9_000);
+    tool.parent_event_id = Some(event(1, NOON, 10).event_id);
+    let mut warned = event(4, NOON, 40);
+    warned.decision.shadow = vec!["model_not_allowed".into()];
+    deliver(&server, "journal", &[event(1, NOON, 10), denied, tool, warned]).await;
+    for (query, expected) in [
+        ("event_type=api_call", vec![40, 20, 10]),
+        ("event_type=mcp_tool", vec![0]),
+        ("event_type=session", vec![]),
+        ("outcome=denied", vec![20]),
+        ("flagged=true", vec![40, 20]),
+        ("flagged=true&outcome=complete", vec![40]),
+        ("", vec![40, 0, 20, 10]),
+    ] {
+        let answer = server.client.get(&format!("/v1/usage/events?{query}")).body;
+        assert_eq!(numbers(answer["data"].as_array().unwrap()), expected, "{query}");
+    }
+    let range = "from=2026-01-15T12:00:00Z&to=2026-01-15T13:00:00Z";
+    let sums = server.client.get(&format!("/analytics/usage?{range}&interval=hour")).body;
+    let row = &sums["data"][0];
+    for (field, expected) in [
+        ("requests", 3),
+        ("denied", 1),
+        ("mcp_tool_calls", 1),
+        ("errors", 1),
+        ("input_tokens", 50), // what was refused used nothing
+        ("unknown_cost_events", 0),
+        ("latency_ms_sum", 300),
+        ("latency_ms_max", 100),
+    ] {
+        assert_eq!(row[field], expected, "{field}");
+    }
+    let refused = server.client.get("/v1/usage/events?event_type=other");
+    assert_eq!((refused.status, refused.code()), (400, "invalid_parameter"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_defaults_of_every_interval_include_what_has_just_happened() {
     let server = Server::start().await;
     let now = clock::now().as_microsecond();
@@ -193,6 +236,7 @@ async fn live_subscribers_see_events_as_they_land_and_repetitions_not_at_all() {
     let server = Server::start().await;
     let mut all = Subscriber::connect(&server, "");
     let mut one = Subscriber::connect(&server, "?project_id=prj_2");
+    let mut tools = Subscriber::connect(&server, "?event_type=mcp_tool");
     let mut second = event(2, NOON, 2);
     second.project_id = ProjectId::new("prj_2");
     deliver(&server, "journal", &[event(1, NOON, 1), second.clone()]).await;
@@ -202,6 +246,10 @@ async fn live_subscribers_see_events_as_they_land_and_repetitions_not_at_all() {
         [1, 2, 3]
     );
     assert_eq!(one.event()["event_id"], second.event_id.to_string());
+    let mut tool = event(4, NOON, 4);
+    tool.event_type = EventType::McpTool;
+    deliver(&server, "journal", &[tool]).await;
+    assert_eq!(tools.event()["input_tokens"], 4);
 }
 
 #[tokio::test(flavor = "multi_thread")]

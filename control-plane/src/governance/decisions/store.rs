@@ -129,12 +129,19 @@ mod tests {
         let place = Some(Place { ended_at: NOON, landed: 1 });
         let by_project = Columns { project_id: Some("prj_1".into()), ..Columns::default() };
         let within = Columns { from: Some(at(NOON)), to: Some(at(NOON)), ..Columns::default() };
-        for (columns, after) in [(Columns::default(), None), (by_project, place), (within, place)] {
+        let whole = "usage_events_flagged (ended_at";
+        let cases = [
+            (Columns::default(), None, "usage_events_flagged"),
+            (Columns { key_id: Some("key_1".into()), ..Columns::default() }, place, whole),
+            (within, place, whole),
+            (by_project, place, "usage_events_flagged_by_project (project_id=?"),
+        ];
+        for (columns, after, index) in cases {
             let sql = format!("EXPLAIN QUERY PLAN {}", build(&columns, after, 10).sql().as_str());
             let rows = sqlx::query(AssertSqlSafe(sql)).fetch_all(ledger.db.readers()).await.unwrap();
             let plan: Vec<String> = rows.iter().map(|row| row.get("detail")).collect();
             let plan = plan.join("; ");
-            assert!(plan.contains("usage_events_flagged") && !plan.contains("TEMP B-TREE"), "{plan}");
+            assert!(plan.contains(index) && !plan.contains("TEMP B-TREE"), "{plan}");
         }
     }
 }

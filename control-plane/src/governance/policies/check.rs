@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use mindweave_policy::{CheckError, PolicyCompiler, PolicyFault, PolicyReport, PolicySource};
 use serde_json::Value;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::http::problem::{Code, Fault, Problem};
 
-/// Checks at a time. Each is a process with a core of its own for up to seconds: further ones wait, and the machine goes on
+/// Checks and trials at a time. Each is a process or a thread with a core of its own for up to seconds: further ones wait, and the machine goes on
 /// serving requests.
 const CONCURRENT_CHECKS: usize = 2;
 
@@ -27,6 +27,11 @@ impl Checker {
     pub(crate) fn new(compiler: PolicyCompiler) -> Self {
         Self { compiler, turns: Arc::new(Semaphore::new(CONCURRENT_CHECKS)) }
     }
+
+    /// Waits for a turn to compile.
+    pub(in crate::governance) async fn turn(&self) -> Result<OwnedSemaphorePermit, Problem> {
+        Arc::clone(&self.turns).acquire_owned().await.map_err(|error| Problem::internal(&error))
+    }
 }
 
 /// A text that may be put in force.
@@ -42,8 +47,7 @@ pub(in crate::governance) async fn policy_check(
     rego: Arc<str>,
     data: Value,
 ) -> Result<Checked, Problem> {
-    let closed = |error: tokio::sync::AcquireError| Problem::internal(&error);
-    let turn = Arc::clone(&checker.turns).acquire_owned().await.map_err(closed)?;
+    let turn = checker.turn().await?;
     let compiler = checker.compiler.clone();
     let source = PolicySource { rego: Arc::clone(&rego), data: data.clone() };
     let check = move || {

@@ -15,8 +15,8 @@ use axum::Router;
 use crate::app::App;
 
 pub(crate) use check::Checker;
-pub(in crate::governance) use check::{Checked, policy_check};
-pub(in crate::governance) use read::{MAX_DATA_BYTES, read_content};
+pub(in crate::governance) use check::policy_check;
+pub(in crate::governance) use read::read_content;
 pub(in crate::governance) use store::{Policy, policy_view};
 pub(in crate::governance) use version_store::{Content, version_view};
 

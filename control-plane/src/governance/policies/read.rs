@@ -10,7 +10,7 @@ use super::version_store::Content;
 use crate::http::body::Fields;
 
 /// Most bytes of a policy's data, as JSON. It travels to every proxy and lives in the memory of each.
-pub(in crate::governance) const MAX_DATA_BYTES: usize = 1024 * 1024;
+const MAX_DATA_BYTES: usize = 1024 * 1024;
 
 const MODES: [(&str, PolicyMode); 3] =
     [("enforce", PolicyMode::Enforce), ("shadow", PolicyMode::Shadow), ("off", PolicyMode::Off)];

@@ -16,11 +16,6 @@ impl Fields {
         self.object.contains_key(name)
     }
 
-    /// Whether any field is there at all.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.object.is_empty()
-    }
-
     /// One of the given words; `null` is the same as absent.
     pub(crate) fn choice<T: Copy>(&mut self, name: &'static str, choices: &[(&str, T)]) -> Option<T> {
         let value = self.take(name)?;
@@ -45,15 +40,6 @@ impl Fields {
     /// Like [`Self::number`], for what cannot be negative. `most` must fit 63 bits.
     pub(crate) fn count(&mut self, name: &'static str, least: i64, most: i64) -> Option<u64> {
         self.number(name, least.max(0)..=most).and_then(|number| u64::try_from(number).ok())
-    }
-
-    /// `true` or `false`.
-    pub(crate) fn flag(&mut self, name: &'static str) -> Option<bool> {
-        let flag = self.take(name)?.as_bool();
-        if flag.is_none() {
-            self.fault(name, "must be true or false");
-        }
-        flag
     }
 
     /// A list of at most so many values, still to be read.
@@ -113,6 +99,15 @@ impl Fields {
         self.faults.append(&mut nested.faults);
     }
 
+    /// Like [`Self::close`], for an object that may have been read from nothing and so does not know its name.
+    pub(crate) fn close_named(&mut self, name: &'static str, mut nested: Self) {
+        if nested.prefix.is_empty() {
+            let prefix = format!("{}{name}.", self.prefix);
+            nested.faults.iter_mut().for_each(|fault| fault.field.insert_str(0, &prefix));
+        }
+        self.close(nested);
+    }
+
     /// A value of any kind.
     pub(crate) fn any(&mut self, name: &'static str) -> Option<Value> {
         self.take(name)
@@ -124,10 +119,5 @@ impl Fields {
         if !self.faults.iter().any(|fault| fault.field == field) {
             self.fault(name, "is required");
         }
-    }
-
-    /// Whether anything was refused so far.
-    pub(crate) fn has_faults(&self) -> bool {
-        !self.faults.is_empty()
     }
 }

@@ -1,0 +1,199 @@
+//! The endpoint.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::routing::post;
+use axum::{Json, Router};
+use jiff::Timestamp;
+use mindweave_metering::PolicyId;
+use mindweave_policy::{
+    BudgetUsage, OnError, PolicyInput, PolicyMode, PolicySpec, PrincipalInput, RequestInput, Snapshot,
+};
+use tokio::time::Instant;
+
+use super::answer::{DecisionAnswer, DraftAnswer, Evaluation, PolicyOutcome, Timing, VerdictAnswer};
+use super::budgets::{Budget, budgets, limits};
+use super::judge::{applicable, on_policies, opinions};
+use super::principal::{Asker, read_asker};
+use super::request::{Asked, read_request};
+use crate::app::App;
+use crate::clock;
+use crate::governance::policies::{Content, policy_check, read_content};
+use crate::http::body::Fields;
+use crate::http::problem::Problem;
+use crate::orgs::{OrgZone, org_zone};
+
+/// The name and id of a draft that replaces nothing.
+const DRAFT: &str = "draft";
+
+/// The routes of this module.
+pub(in crate::governance) fn routes() -> Router<App> {
+    Router::new().route("/governance/evaluate", post(evaluate))
+}
+
+/// A policy that is not in force.
+struct Draft {
+    /// The policy that it is to replace.
+    replaces: Option<String>,
+    content: Option<Content>,
+}
+
+async fn evaluate(State(app): State<App>, mut fields: Fields) -> Result<Json<Evaluation>, Problem> {
+    let snapshot = app.publisher.snapshots().load();
+    let asker = read_asker(&mut fields, &app.home, &snapshot);
+    let asked = read_request(&mut fields);
+    let at = fields.time("at").unwrap_or_else(clock::now);
+    let draft = read_draft(&mut fields, &snapshot);
+    fields.finish()?;
+    let (draft, found) = match draft {
+        None => (None, None),
+        Some(draft) => {
+            let (spec, found) = checked_draft(&app, &snapshot, draft).await?;
+            (Some(spec), Some(found))
+        }
+    };
+    let mut tx = app.db.begin_read().await?;
+    let zone = org_zone(&mut tx, &app.home.org_id).await?;
+    let model = asked.facts.as_ref().and_then(|facts| facts.model.clone());
+    let governance = Arc::clone(&snapshot.governance);
+    let principal = &asker.principal;
+    let budgets = budgets(&app, &mut tx, &governance, &zone, principal, model.as_deref(), at).await?;
+    drop(tx);
+    let limits = limits(&governance, principal, model.as_deref());
+    let turn = app.checker.turn().await?;
+    let judged = move || {
+        let _turn = turn; // kept until the end, also when the client has gone
+        judge(&snapshot, &asker, &asked, budgets, &zone, at, draft)
+    };
+    let evaluation = tokio::task::spawn_blocking(judged).await.map_err(|error| Problem::internal(&error))?;
+    let limits = limits.iter().map(Into::into).collect();
+    Ok(Json(Evaluation { limits, draft: found, ..evaluation }))
+}
+
+fn read_draft(fields: &mut Fields, snapshot: &Snapshot) -> Option<Draft> {
+    let mut nested = fields.nested("policy")?;
+    let replaces = nested.text("id");
+    let known = |id: &String| snapshot.governance.policies.iter().any(|policy| policy.id.as_str() == id);
+    if replaces.as_ref().is_some_and(|id| !known(id)) {
+        nested
+            .refuse("id", "is no policy in force or in shadow mode; leave it out to add the draft to those");
+    }
+    let content = read_content(&mut nested, None);
+    fields.close(nested);
+    Some(Draft { replaces, content })
+}
+
+async fn checked_draft(
+    app: &App,
+    snapshot: &Snapshot,
+    draft: Draft,
+) -> Result<(Arc<PolicySpec>, DraftAnswer), Problem> {
+    let Content { rego, data, .. } = draft
+        .content
+        .ok_or_else(|| Problem::new(crate::http::problem::Code::InvalidField, "policy.rego: is required"))?;
+    let checked = policy_check(&app.checker, rego, data).await?;
+    let replaced = draft
+        .replaces
+        .as_deref()
+        .and_then(|id| snapshot.governance.policies.iter().find(|policy| policy.id.as_str() == id));
+    let spec = PolicySpec {
+        id: PolicyId::new(draft.replaces.as_deref().unwrap_or(DRAFT)),
+        org_id: app.home.org_id.clone(),
+        name: replaced.map_or_else(|| DRAFT.into(), |policy| Arc::clone(&policy.name)),
+        version: 0, // no version yet
+        mode: replaced.map_or(PolicyMode::Enforce, |policy| policy.mode),
+        scope: mindweave_policy::Subject {
+            kind: mindweave_policy::SubjectKind::Org,
+            id: Some(app.home.org_id.as_str().into()),
+        },
+        rego: checked.rego,
+        data: checked.data,
+        on_error: replaced.map_or(OnError::Deny, |policy| policy.on_error),
+    };
+    let report = checked.report;
+    let found = DraftAnswer { package: report.package, reads: report.reads, warnings: report.warnings };
+    Ok((Arc::new(spec), found))
+}
+
+/// Compiles and asks. Blocks.
+fn judge(
+    snapshot: &Snapshot,
+    asker: &Asker,
+    asked: &Asked,
+    budgets: Vec<Budget>,
+    zone: &OrgZone,
+    at: Timestamp,
+    draft: Option<Arc<PolicySpec>>,
+) -> Evaluation {
+    let governance = &snapshot.governance;
+    let policies = applicable(governance, &asker.principal, draft);
+    let started = Instant::now();
+    let set = on_policies(governance, &policies, &asker.principal);
+    let compilation_us = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
+    let usage: Vec<BudgetUsage<'_>> = budgets.iter().map(Budget::usage).collect();
+    let betas: Vec<&str> = asked.betas.iter().map(String::as_str).collect();
+    let input = policy_input(snapshot, asker, asked, &betas, &usage, zone, at);
+    let (evaluated, opinions) = opinions(set.as_deref(), &policies, &input);
+    let decision = DecisionAnswer::of(&opinions, &budgets);
+    let shown = input.to_json();
+    drop(usage);
+    Evaluation {
+        allowed: decision.is_allowed(),
+        decision,
+        verdicts: opinions.iter().flat_map(VerdictAnswer::of).collect(),
+        policies: opinions.iter().map(PolicyOutcome::from).collect(),
+        budgets: budgets.into_iter().map(Into::into).collect(),
+        limits: Vec::new(),
+        draft: None,
+        input: shown,
+        at,
+        snapshot_revision: snapshot.revision,
+        cached: evaluated.cached,
+        timing: Timing {
+            evaluation_us: u64::try_from(evaluated.elapsed.as_micros()).unwrap_or(u64::MAX),
+            evaluated: evaluated.evaluated,
+            compilation_us,
+        },
+    }
+}
+
+fn policy_input<'a>(
+    snapshot: &'a Snapshot,
+    asker: &'a Asker,
+    asked: &'a Asked,
+    betas: &'a [&'a str],
+    usage: &'a [BudgetUsage<'a>],
+    zone: &'a OrgZone,
+    now: Timestamp,
+) -> PolicyInput<'a> {
+    let principal = &asker.principal;
+    let org = snapshot.governance.orgs.get(&principal.org_id);
+    let project = snapshot.projects.get(&principal.project_id);
+    PolicyInput {
+        principal: PrincipalInput {
+            principal,
+            org_name: org.map_or("", |org| &org.name),
+            project_name: project.map_or("", |project| &project.name),
+            credential: asker.credential,
+        },
+        request: RequestInput {
+            method: &asked.method,
+            path: &asked.path,
+            endpoint: &asked.endpoint.template,
+            kind: asked.endpoint.kind.label(),
+            facts: asked.facts.as_ref(),
+            bytes: asked.bytes,
+            betas,
+            client_ip: asked.client_ip,
+            user_agent: asked.user_agent.as_deref(),
+            session_id: asked.session_id.as_deref(),
+            agent_id: asked.agent_id.as_deref(),
+            parent_agent_id: asked.parent_agent_id.as_deref(),
+            pii: Some(&asked.pii),
+        },
+        usage,
+        now,
+        time_zone: &zone.name,
+    }
+}
