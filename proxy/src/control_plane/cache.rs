@@ -55,7 +55,7 @@ impl Cache {
         let reason = reason.to_string();
         match fs::rename(&path, &aside) {
             Ok(()) => {
-                tracing::warn!(file = %path.display(), kept_as = %aside.display(), reason, "cached file is set aside")
+                tracing::warn!(file = %path.display(), kept_as = %aside.display(), reason, "cached file is set aside");
             }
             Err(error) => {
                 tracing::error!(file = %path.display(), reason, error = chain(&error), "unusable cached file cannot be set aside");

@@ -121,7 +121,7 @@ impl Sync {
             WatchLine::Snapshot(wire) => {
                 let (previous, lineage) = (self.snapshots.load(), Arc::clone(&wire.lineage));
                 let next = compiled(move || wire.into_snapshot(Some(&previous))).await?;
-                self.take(&mut state, next, lineage).await;
+                self.take(&mut state, next, lineage);
             }
             WatchLine::Change(diff) => match state.waiting.take() {
                 Some((base, lineage)) => {
@@ -132,7 +132,7 @@ impl Sync {
                     let base = self.snapshots.load();
                     let lineage = state.lineage.clone().unwrap_or_default();
                     let next = compiled(move || diff.apply(&base)).await?.map_err(CallError::Change)?;
-                    self.take(&mut state, next, lineage).await;
+                    self.take(&mut state, next, lineage);
                 }
             },
             WatchLine::Usage(feed) => self.usage(&mut state, &feed).await?,
@@ -178,7 +178,7 @@ impl Sync {
     }
 
     /// A later snapshot goes in force at once, the first one with the first figures.
-    async fn take(&self, state: &mut State, next: Snapshot, lineage: Arc<str>) {
+    fn take(&self, state: &mut State, next: Snapshot, lineage: Arc<str>) {
         if state.replayed {
             self.put_in_force(state, next, lineage);
         } else {

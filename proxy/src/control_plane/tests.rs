@@ -29,6 +29,7 @@ struct Side {
     folder: tempfile::TempDir,
     journal: Journal,
     snapshots: Arc<SnapshotStore>,
+    authority: Option<PathBuf>,
     remote: Option<RemoteControlPlane>,
 }
 
@@ -36,7 +37,8 @@ impl Side {
     fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let journal = journal(&folder.path().join("journal"));
-        Self { folder, journal, snapshots: Arc::new(SnapshotStore::new(Snapshot::default())), remote: None }
+        let snapshots = Arc::new(SnapshotStore::new(Snapshot::default()));
+        Self { folder, journal, snapshots, authority: None, remote: None }
     }
 
     /// Begins to watch, as a fresh process does.
@@ -46,7 +48,7 @@ impl Side {
         let config = RemoteConfig {
             url: url.to_owned(),
             token: Secret::new(TOKEN.to_owned()),
-            extra_ca_file: None,
+            extra_ca_file: self.authority.clone(),
             folder: self.folder.path().to_path_buf(),
         };
         let remote =

@@ -4,10 +4,11 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
+use tokio_rustls::TlsAcceptor;
 
 /// One request as it arrived.
 #[derive(Clone, Debug)]
@@ -42,8 +43,17 @@ pub(super) struct Scripted {
 impl Scripted {
     /// Answers these in turn, then closes every connection that asks for more.
     pub(super) async fn start(answers: impl IntoIterator<Item = Answer>) -> Self {
+        Self::start_with(None, answers).await
+    }
+
+    /// The same, behind TLS where there is an acceptor.
+    pub(super) async fn start_with(
+        tls: Option<TlsAcceptor>,
+        answers: impl IntoIterator<Item = Answer>,
+    ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
+        let scheme = if tls.is_some() { "https" } else { "http" };
+        let url = format!("{scheme}://{}", listener.local_addr().unwrap());
         let asked = Arc::new(Mutex::new(Vec::new()));
         let answers = Arc::new(Mutex::new(answers.into_iter().collect::<VecDeque<_>>()));
         let (more, watched) = watch::channel(Vec::new());
@@ -53,7 +63,15 @@ impl Scripted {
             let mut connections = JoinSet::new();
             loop {
                 let (stream, _) = listener.accept().await.unwrap();
-                connections.spawn(serve(stream, Arc::clone(&log), Arc::clone(&script), watched.clone()));
+                let (log, script, watched) = (Arc::clone(&log), Arc::clone(&script), watched.clone());
+                let tls = tls.clone();
+                connections.spawn(async move {
+                    let Some(tls) = tls else { return serve(stream, log, script, watched).await };
+                    // One that does not trust us goes away.
+                    if let Ok(stream) = tls.accept(stream).await {
+                        serve(stream, log, script, watched).await;
+                    }
+                });
             }
         });
         Self { url, asked, answers, more, _tasks: tasks }
@@ -76,7 +94,7 @@ impl Scripted {
 }
 
 async fn serve(
-    mut stream: TcpStream,
+    mut stream: impl AsyncRead + AsyncWrite + Unpin,
     log: Arc<Mutex<Vec<Asked>>>,
     script: Arc<Mutex<VecDeque<Answer>>>,
     mut more: watch::Receiver<Vec<u8>>,
@@ -109,7 +127,7 @@ async fn serve(
     }
 }
 
-async fn read(stream: &mut TcpStream) -> Option<Asked> {
+async fn read(stream: &mut (impl AsyncRead + Unpin)) -> Option<Asked> {
     let mut bytes = Vec::new();
     let end = loop {
         if let Some(end) = bytes.windows(4).position(|window| window == b"\r\n\r\n") {

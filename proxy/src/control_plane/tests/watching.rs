@@ -111,6 +111,32 @@ async fn a_refused_token_is_tried_again_and_takes_nothing_away() {
 }
 
 #[tokio::test]
+async fn a_control_plane_behind_tls_is_trusted_with_its_authority_only() {
+    let key = rcgen::KeyPair::generate().unwrap();
+    let certificate = rcgen::CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap();
+    let certificate = certificate.self_signed(&key).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![certificate.der().clone()], key.into())
+        .unwrap();
+    let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
+    let begun = [whole(&snapshot(3, "one")), figures()].concat();
+    let control_plane = Scripted::start_with(Some(acceptor), [Answer::Open(begun)]).await;
+    let mut side = Side::new();
+    let remote = side.start(&control_plane.url);
+    assert_eq!(timeout(PATIENCE, remote.await_first_word()).await, Ok(Known::Nothing), "a stranger");
+    assert!(control_plane.asked().is_empty(), "the token was given to nobody");
+    let authority = side.folder.path().join("authority.pem");
+    std::fs::write(&authority, certificate.pem()).unwrap();
+    side.authority = Some(authority);
+    let remote = side.start(&control_plane.url);
+    assert_eq!(timeout(PATIENCE, remote.await_first_word()).await, Ok(Known::Current));
+}
+
+#[tokio::test]
 async fn an_unusable_address_or_token_is_said_at_once() {
     let side = Side::new();
     for (url, token) in [("ftp://x", TOKEN), ("http://", TOKEN), ("http://127.0.0.1:1", "line\nend")] {
