@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use mindweave_metering::PolicyId;
+use mindweave_metering::{PolicyId, VerdictKind};
 use serde::{Deserialize, Serialize};
 
 /// What one policy said. Texts come from the policy's author and hold nothing of a prompt: policies do not see any.
@@ -14,6 +14,8 @@ pub struct Verdict {
     pub policy: Arc<str>,
     /// Which version of it.
     pub version: u64,
+    /// Whether it speaks against the request.
+    pub kind: VerdictKind,
     /// Stable snake_case reason.
     pub reason: Arc<str>,
     /// For the developer who sees it.

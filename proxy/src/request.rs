@@ -7,9 +7,10 @@ use http::request::Parts;
 use http::{Method, Request, Response, StatusCode, Uri, Version};
 use http_body::Body;
 use hyper::body::Incoming;
+use jiff::Timestamp;
 use mindweave_eventlog::{Admission, AppendError};
 use mindweave_metering::{DecisionRecord, Endpoint, RequestScan};
-use mindweave_policy::SnapshotStore;
+use mindweave_policy::{Principal, SnapshotStore};
 use tokio::time::{Duration, Instant};
 
 use crate::attribution::Attribution;
@@ -96,17 +97,9 @@ impl RequestService {
         let client_ip = client_ip(peer.addr.ip(), &head.headers, &self.trusted_proxies);
 
         let mut admitted = AdmittedRecord {
-            event_id: self.ledger.next_event_id(now),
-            timestamp: now,
-            principal,
-            method: method_name(&head.method),
-            endpoint: Arc::clone(&endpoint.template),
-            attribution: Attribution::of(&head.headers),
             snapshot_revision: snapshot.revision,
-            proxy_id: self.ledger.proxy_id().clone(),
-            decision: DecisionRecord::allowed(),
-            requested_model: None,
             origin: Some(Origin::of(&head.headers, client_ip)),
+            ..self.record(&head, &endpoint, principal, now)
         };
 
         // Decide: what the API would refuse for its size, what policies deny, what limits and budgets have no room for.
@@ -165,6 +158,29 @@ impl RequestService {
             (Some(_) | None, _) => response.map(Source::Upstream),
         };
         Ok(returned(response, exchange, client))
+    }
+
+    /// What an event of this request starts from.
+    fn record(
+        &self,
+        head: &Parts,
+        endpoint: &Endpoint,
+        principal: Arc<Principal>,
+        now: Timestamp,
+    ) -> AdmittedRecord {
+        AdmittedRecord {
+            event_id: self.ledger.next_event_id(now),
+            timestamp: now,
+            principal,
+            method: method_name(&head.method),
+            endpoint: Arc::clone(&endpoint.template),
+            attribution: Attribution::of(&head.headers),
+            snapshot_revision: 0,
+            proxy_id: self.ledger.proxy_id().clone(),
+            decision: DecisionRecord::allowed(),
+            requested_model: None,
+            origin: None,
+        }
     }
 
     async fn govern(

@@ -217,7 +217,7 @@ impl Ledger {
             }),
             // Nothing counted the request when it began; something may now. What the ledger will never see does not count.
             (None, Some(sequence)) if event.outcome != Outcome::Denied => {
-                self.admission.replay(sequence, event)
+                self.admission.replay(sequence, event);
             }
             (None, _) => {}
         }

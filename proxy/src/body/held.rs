@@ -129,8 +129,8 @@ mod tests {
 
     /// Of these frames, of which a client did or did not say how long they are together.
     fn held(frames: &[Vec<u8>], length_known: bool, account: u64) -> Result<HeldBody, NoRoom> {
-        let length = frames.iter().map(Vec::len).sum::<usize>();
-        let hint = if length_known { SizeHint::with_exact(length as u64) } else { SizeHint::default() };
+        let length = u64::try_from(frames.iter().map(Vec::len).sum::<usize>()).unwrap();
+        let hint = if length_known { SizeHint::with_exact(length) } else { SizeHint::default() };
         let mut held = HeldBody::new(&hint, HeldBytes::new(account).share());
         for frame in frames {
             held.push(Frame::data(Bytes::copy_from_slice(frame)))?;
@@ -162,7 +162,7 @@ mod tests {
             let all = frames.concat();
             let whole = held.whole(&mut HeldBytes::new(u64::MAX).share()).unwrap();
             prop_assert_eq!(&whole[..], &all[..]);
-            prop_assert_eq!(held.size_hint().exact(), length_known.then_some(all.len() as u64));
+            prop_assert_eq!(held.size_hint().exact(), length_known.then(|| u64::try_from(all.len()).unwrap()));
             prop_assert_eq!(drained(held), all);
         }
     }

@@ -20,6 +20,8 @@ use crate::settle::AdmittedRecord;
 
 /// The zone of organisations that nothing is known of.
 const DEFAULT_TIME_ZONE: &str = "UTC";
+/// The longest answer of any model, in tokens, for requests that do not limit theirs.
+const LONGEST_ANSWER: u64 = 128_000;
 /// The reason under which an event says that a budget which only warns was over.
 const BUDGET_OVER: &str = "budget_over";
 
@@ -115,17 +117,17 @@ impl Governance {
         let price = |output_tokens: u64| -> Option<NanoUsd> {
             self.ledger.prices().ceiling(facts?, input_tokens, output_tokens, now)
         };
+        let creates_batch = asked.endpoint.kind == EndpointKind::Batches(BatchCall::Create);
+        let batch = facts.filter(|_| creates_batch).map(|facts| facts.batch_requests);
         let demand = Demand {
             principal: &admitted.principal,
             model: facts.and_then(|facts| facts.model.as_deref()),
             input_tokens,
             max_output_tokens,
             billed: is_billed(asked.endpoint.kind),
-            max_cost: price(max_output_tokens.unwrap_or(0)),
+            max_cost: price(max_output_tokens.unwrap_or(LONGEST_ANSWER.saturating_mul(batch.unwrap_or(1)))),
             price: &price,
-            batch: facts
-                .filter(|_| asked.endpoint.kind == EndpointKind::Batches(BatchCall::Create))
-                .map(|facts| facts.batch_requests),
+            batch,
             now,
             at: Instant::now().into_std(),
         };
@@ -144,9 +146,15 @@ impl Known {
     }
 }
 
-/// Whether the API bills answers of this endpoint by tokens.
+/// Whether the API bills by tokens what this endpoint is asked for, at once or later.
 fn is_billed(kind: EndpointKind) -> bool {
-    matches!(kind, EndpointKind::Messages | EndpointKind::Complete | EndpointKind::ChatCompletions)
+    matches!(
+        kind,
+        EndpointKind::Messages
+            | EndpointKind::Complete
+            | EndpointKind::ChatCompletions
+            | EndpointKind::Batches(BatchCall::Create)
+    )
 }
 
 fn budget((quota, used, reserved): &(Arc<QuotaSpec>, i64, i64)) -> BudgetUsage<'_> {

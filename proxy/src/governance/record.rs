@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use mindweave_metering::{DecisionRecord, Effect, VerdictKind, VerdictMode, VerdictRecord};
+use mindweave_metering::{DecisionRecord, Effect, VerdictMode, VerdictRecord};
 use mindweave_policy::{Decision, Verdict};
 
 /// How many verdicts an event keeps, the denials first. A journal record holds at most a megabyte and a message half a
@@ -14,25 +14,25 @@ const MAX_MESSAGE_BYTES: usize = 2_000;
 /// The record of a decision of the policies of this revision.
 pub(super) fn record(decision: &Decision, revision: u64) -> DecisionRecord {
     let Decision { denials, warnings, shadow } = decision;
-    let verdicts = (denials.iter().map(|verdict| (verdict, VerdictMode::Enforce, VerdictKind::Deny)))
-        .chain(shadow.iter().map(|verdict| (verdict, VerdictMode::Shadow, VerdictKind::Deny)))
-        .chain(warnings.iter().map(|verdict| (verdict, VerdictMode::Enforce, VerdictKind::Warn)));
+    let verdicts = (denials.iter().map(|verdict| (verdict, VerdictMode::Enforce)))
+        .chain(shadow.iter().map(|verdict| (verdict, VerdictMode::Shadow)))
+        .chain(warnings.iter().map(|verdict| (verdict, VerdictMode::Enforce)));
     DecisionRecord {
         effect: if decision.is_allowed() { Effect::Allow } else { Effect::Deny },
         reasons: reasons(denials),
         policy_revision: revision,
         shadow: reasons(shadow),
-        verdicts: verdicts.take(MAX_VERDICTS).map(|(verdict, mode, kind)| of(verdict, mode, kind)).collect(),
+        verdicts: verdicts.take(MAX_VERDICTS).map(|(verdict, mode)| of(verdict, mode)).collect(),
         refused_by: None,
     }
 }
 
-fn of(verdict: &Verdict, mode: VerdictMode, kind: VerdictKind) -> VerdictRecord {
+fn of(verdict: &Verdict, mode: VerdictMode) -> VerdictRecord {
     VerdictRecord {
         policy_id: verdict.policy_id.clone(),
         version: verdict.version,
         mode,
-        kind,
+        kind: verdict.kind,
         reason: Arc::clone(&verdict.reason),
         message: Arc::clone(&verdict.message),
     }
@@ -72,7 +72,7 @@ pub(super) fn message(denials: &[Verdict]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use mindweave_metering::PolicyId;
+    use mindweave_metering::{PolicyId, VerdictKind};
 
     use super::*;
 
@@ -81,6 +81,7 @@ mod tests {
             policy_id: PolicyId::new(format!("pol_{number}")),
             policy: "name".into(),
             version: 3,
+            kind: VerdictKind::Deny,
             reason: reason.into(),
             message: message.into(),
         }
@@ -91,16 +92,21 @@ mod tests {
         let decision = Decision {
             denials: vec![verdict(1, "a", "A."), verdict(2, "a", "A."), verdict(3, "b", "B.")],
             warnings: vec![verdict(4, "w", "W.")],
-            shadow: vec![verdict(5, "s", "S.")],
+            shadow: vec![verdict(5, "s", "S."), Verdict { kind: VerdictKind::Warn, ..verdict(6, "s", "S.") }],
         };
         let record = record(&decision, 7);
         assert_eq!((record.effect, record.policy_revision), (Effect::Deny, 7));
         assert_eq!(record.reasons, [Arc::from("a"), Arc::from("b")]);
         assert_eq!(record.shadow, [Arc::from("s")]);
-        assert_eq!(record.verdicts.len(), 5);
+        let said: Vec<_> = record.verdicts.iter().map(|verdict| (verdict.mode, verdict.kind)).collect();
+        assert_eq!(
+            said[3..5],
+            [(VerdictMode::Shadow, VerdictKind::Deny), (VerdictMode::Shadow, VerdictKind::Warn)]
+        );
+        assert_eq!(record.verdicts.len(), 6);
         assert_eq!(message(&decision.denials), "A. B.");
         let allowed = super::record(&Decision { denials: Vec::new(), ..decision }, 7);
-        assert_eq!((allowed.effect, allowed.reasons.len(), allowed.verdicts.len()), (Effect::Allow, 0, 2));
+        assert_eq!((allowed.effect, allowed.reasons.len(), allowed.verdicts.len()), (Effect::Allow, 0, 3));
     }
 
     #[test]

@@ -59,7 +59,7 @@ fn chunked(body: &[u8], sizes: &[usize], trailers: &str) -> Vec<u8> {
 async fn held_bodies_arrive_as_if_nobody_had_held_them() {
     let small = body_for("claude-sonnet-4-6", 64).into_bytes();
     let odd = b" \r\n\t{ \"max_tokens\":1 ,\"model\" : \"claude\\u002dsonnet-4-6\" }\n ".to_vec();
-    let large = body_for(&"x".repeat(1), 1).replace("Hello", &"words \\u00e4 ".repeat(60_000)).into_bytes();
+    let large = body_for("x", 1).replace("Hello", &"words \\u00e4 ".repeat(60_000)).into_bytes();
     let packed = gzip(&large);
     let length = |body: &[u8]| format!("Content-Length: {}\r\n", body.len());
     let requests = [

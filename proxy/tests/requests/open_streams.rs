@@ -12,7 +12,7 @@ use crate::governed::{
 use crate::proxy::TestProxy;
 use crate::wire::{Kind, Reader, call, open};
 
-const STREAMS: usize = 200;
+const STREAMS: u16 = 200;
 const HEAD: &str = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n";
 const FIRST: &str = "event: message_start\ndata: {\"type\":\"message_start\",\"message\":{\"id\":\"msg_1\",\"type\":\"message\",\
     \"role\":\"assistant\",\"model\":\"claude-sonnet-4-6\",\"content\":[],\"stop_reason\":null,\
@@ -74,14 +74,14 @@ async fn no_open_stream_notices_an_edit_and_every_new_request_obeys_it() {
         let status = call(proxy.address, quick("forbidden")).await.status();
         assert_eq!(status, if forbidding { 403 } else { 200 }, "the very next request obeys");
     }
-    assert_eq!(proxy.budget_usage(), (2, STREAMS as i64), "edits keep what open streams hold");
-    gate.add_permits(STREAMS);
+    assert_eq!(proxy.budget_usage(), (2, STREAMS.into()), "edits keep what open streams hold");
+    gate.add_permits(STREAMS.into());
     for stream in &mut streams {
         stream.until(b"message_stop\"}\n\n\r\n0\r\n\r\n").await;
     }
-    let events = proxy.events(STREAMS + 4).await;
+    let events = proxy.events(usize::from(STREAMS) + 4).await;
     let complete = events.iter().filter(|event| event.outcome == Outcome::Complete).count();
-    assert_eq!(complete, STREAMS + 2);
+    assert_eq!(complete, usize::from(STREAMS) + 2);
     assert_eq!(events.iter().filter(|event| event.outcome == Outcome::Denied).count(), 2);
-    assert_eq!(proxy.budget_usage(), (STREAMS as i64 + 2, 0));
+    assert_eq!(proxy.budget_usage(), (i64::from(STREAMS) + 2, 0));
 }

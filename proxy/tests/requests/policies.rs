@@ -18,7 +18,7 @@ warn contains {"reason": "watch_out", "message": "Somebody looks."}"#;
 async fn a_denial_is_a_403_in_the_policys_own_words_and_leaves_one_event() {
     let mut upstream = Upstream::answering(message(10, 5)).await;
     let forbids = policy(FORBIDS_A_MODEL);
-    let proxy = TestProxy::governed(upstream.address, policies(&[forbids.clone()])).await;
+    let proxy = TestProxy::governed(upstream.address, policies(std::slice::from_ref(&forbids))).await;
     let request = post(&body_for("forbidden", 64))
         .replace("Host: h", "Host: h\r\nUser-Agent: tester/1\r\nAnthropic-Beta: b1, b2");
     let (line, headers, body) = whole(&call(proxy.address, request).await);
@@ -53,7 +53,7 @@ async fn a_denial_is_a_403_in_the_policys_own_words_and_leaves_one_event() {
     assert_eq!(digest.user_agent.as_deref(), Some("tester/1"));
     assert_eq!(digest.betas, ["b1".into(), "b2".into()]);
     assert_eq!(digest.client_ip, Some("127.0.0.1".parse().unwrap()));
-    assert_eq!(digest.bytes, Some(body_for("forbidden", 64).len() as u64));
+    assert_eq!(digest.bytes.map(usize::try_from), Some(Ok(body_for("forbidden", 64).len())));
 }
 
 #[tokio::test]

@@ -132,7 +132,7 @@ async fn many_requests_at_once_never_exceed_what_a_budget_allows() {
     assert_eq!(settled(&proxy).await, used);
     assert_eq!(
         proxy.record_count(),
-        (200 + passed) as u64,
+        u64::try_from(200 + passed).unwrap(),
         "each request has one event, each admitted one two records"
     );
 }

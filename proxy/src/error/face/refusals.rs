@@ -220,7 +220,6 @@ mod tests {
             let refusal = Refusal {
                 kind,
                 id: "id".into(),
-                org_id: OrgId::new("org_1"),
                 subject: "prj_1".into(),
                 retry_after: None,
                 headers: mindweave_policy::RateLimitHeaders::default(),
