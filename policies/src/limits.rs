@@ -43,6 +43,26 @@ pub(crate) struct ExpectedTokens {
     pub(crate) output: u64,
 }
 
+/// Among how many proxies a limit is divided: each enforces its part.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Share(u32);
+
+impl Share {
+    /// One of so many, at least of one.
+    pub(crate) fn one_of(proxies: u32) -> Self {
+        Self(proxies.max(1))
+    }
+
+    fn proxies(self) -> u32 {
+        self.0
+    }
+
+    /// A rate's part comes back more slowly by as much as there are parts.
+    fn of(self, span: i64) -> i64 {
+        span.saturating_mul(self.0.into()).min(rate::MAX_SPAN)
+    }
+}
+
 /// What is left of a rate, for headers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct RateState {
@@ -99,15 +119,16 @@ impl LimitRule {
         cell: &LimitCell,
         now: i64,
         tokens: Option<ExpectedTokens>,
+        share: Share,
     ) -> Result<Option<i64>, Duration> {
         match self.spec.metric {
-            LimitMetric::ConcurrentRequests => self.open_one(cell).map(Some),
-            LimitMetric::RequestsPerMinute => self.requests.take(&cell.0, now).map(Some),
+            LimitMetric::ConcurrentRequests => self.open_one(cell, share).map(Some),
+            LimitMetric::RequestsPerMinute => self.requests.take(&cell.0, now, share).map(Some),
             LimitMetric::InputTokensPerMinute
             | LimitMetric::OutputTokensPerMinute
             | LimitMetric::TokensPerMinute => {
                 let Some(tokens) = tokens else { return Ok(None) };
-                self.rate.take(&cell.0, now, self.tokens(tokens.input, tokens.output)).map(Some)
+                self.rate.take(&cell.0, now, self.tokens(tokens.input, tokens.output), share).map(Some)
             }
         }
     }
@@ -118,9 +139,10 @@ impl LimitRule {
         cell: &LimitCell,
         now: i64,
         tokens: Option<ExpectedTokens>,
+        share: Share,
     ) -> Option<Duration> {
         let probe = LimitCell(AtomicI64::new(cell.0.load(Ordering::Relaxed)));
-        self.take(&probe, now, tokens).err()
+        self.take(&probe, now, tokens, share).err()
     }
 
     /// Undoes [`Self::take`].
@@ -130,7 +152,7 @@ impl LimitRule {
 
     /// The request has ended: token rates are charged what it used in place of what was taken, concurrency is given back, a
     /// request stays a request.
-    pub(crate) fn settle(&self, cell: &LimitCell, now: i64, held: i64, charge: &Charge) {
+    pub(crate) fn settle(&self, cell: &LimitCell, now: i64, held: i64, charge: &Charge, share: Share) {
         match self.spec.metric {
             LimitMetric::ConcurrentRequests => Self::give_back(cell, held),
             LimitMetric::RequestsPerMinute => {}
@@ -138,14 +160,14 @@ impl LimitRule {
             | LimitMetric::OutputTokensPerMinute
             | LimitMetric::TokensPerMinute => {
                 let used = self.tokens(charge.limited_input_tokens, charge.output_tokens);
-                self.rate.correct(&cell.0, now, held, used);
+                self.rate.correct(&cell.0, now, held, used, share);
             }
         }
     }
 
     /// What is left of a rate; `None` for concurrency.
-    pub(crate) fn state(&self, cell: &LimitCell, now: i64) -> Option<RateState> {
-        (self.spec.metric != LimitMetric::ConcurrentRequests).then(|| self.rate.state(&cell.0, now))
+    pub(crate) fn state(&self, cell: &LimitCell, now: i64, share: Share) -> Option<RateState> {
+        (self.spec.metric != LimitMetric::ConcurrentRequests).then(|| self.rate.state(&cell.0, now, share))
     }
 
     fn tokens(&self, input: u64, output: u64) -> u64 {
@@ -157,8 +179,9 @@ impl LimitRule {
         }
     }
 
-    fn open_one(&self, cell: &LimitCell) -> Result<i64, Duration> {
-        let limit = i64::try_from(self.spec.limit).unwrap_or(i64::MAX);
+    fn open_one(&self, cell: &LimitCell, share: Share) -> Result<i64, Duration> {
+        let part = self.spec.limit.checked_div(share.proxies().into()).unwrap_or(0).max(1);
+        let limit = i64::try_from(part).unwrap_or(i64::MAX);
         let open = |open: i64| (open < limit).then(|| open.saturating_add(1));
         match cell.0.fetch_update(Ordering::AcqRel, Ordering::Acquire, open) {
             Ok(_) => Ok(1),

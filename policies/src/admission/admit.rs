@@ -75,7 +75,13 @@ impl State {
                 id: obstacle.id,
                 subject: obstacle.subject,
                 retry_after: obstacle.retry_after,
-                headers: RateLimitHeaders::of(&rules.limits, demand.model, now, demand.now),
+                headers: RateLimitHeaders::of(
+                    &rules.limits,
+                    demand.model,
+                    now,
+                    demand.now,
+                    self.freshness.share(),
+                ),
             }), // dropping the reservation gives the limits back
         }
     }
@@ -89,12 +95,13 @@ impl Admission<'_> {
         tokens: Option<ExpectedTokens>,
     ) -> SmallVec<[Option<i64>; 4]> {
         let mut taken = SmallVec::new();
+        let share = self.state.freshness.share();
         for (rule, cell) in &rules.limits {
             let counted = rule.counts_model(self.demand.model);
             let outcome = match &self.obstacle {
                 _ if !counted => Ok(None),
-                Some(_) => rule.wait(cell, now, tokens).map_or(Ok(None), Err),
-                None => rule.take(cell, now, tokens),
+                Some(_) => rule.wait(cell, now, tokens, share).map_or(Ok(None), Err),
+                None => rule.take(cell, now, tokens, share),
             };
             taken.push(outcome.unwrap_or_default());
             if let Err(wait) = outcome {

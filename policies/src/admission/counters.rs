@@ -8,9 +8,13 @@ use foldhash::fast::RandomState;
 use crate::budget::BudgetCell;
 use crate::limits::LimitCell;
 
-/// Most counters of either sort: several for each of a million keys, in less than a gigabyte. Beyond it, all further subjects of a
+/// Most counters of either sort: several for each of a million keys, in about a gigabyte. Beyond it, all further subjects of a
 /// rule share one counter: they are counted, together, until a sweep has made room. Nobody passes uncounted.
 pub(crate) const MAX_COUNTERS: usize = 4_000_000;
+
+/// Parts of the map, each with a lock of its own: so many that a sweep of a million counters holds none for longer than some two
+/// milliseconds.
+const SHARDS: usize = 256;
 
 /// The subject of the counter that is shared beyond [`MAX_COUNTERS`].
 const SHARED: &str = "";
@@ -34,7 +38,7 @@ pub(crate) type BudgetCounters = Counters<BudgetCell>;
 
 impl<T: Default> Counters<T> {
     pub(crate) fn new(most: usize) -> Self {
-        Self { cells: DashMap::default(), most }
+        Self { cells: DashMap::with_hasher_and_shard_amount(RandomState::default(), SHARDS), most }
     }
 
     /// The counter of this subject, made if need be.

@@ -3,6 +3,8 @@
 use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
 use std::time::Duration;
 
+use crate::limits::Share;
+
 /// When the ledger was last heard of. Times are nanoseconds of the process, and so positive.
 #[derive(Debug, Default)]
 pub(crate) struct Freshness {
@@ -31,6 +33,11 @@ impl Freshness {
         let stale_after = self.stale_after.load(Ordering::Relaxed);
         let heard = self.heard.load(Ordering::Relaxed);
         stale_after != 0 && (heard == 0 || now.saturating_sub(heard) > stale_after)
+    }
+
+    /// This proxy's part of what is divided among all of them.
+    pub(crate) fn share(&self) -> Share {
+        Share::one_of(self.live_proxies())
     }
 
     /// How many proxies were alive, at least this one.

@@ -65,7 +65,7 @@ impl Reservation {
         let now = self.state.nanos(settled.instant);
         for (held, (rule, cell)) in self.limits.drain(..).zip(&self.rules.limits) {
             if let Some(held) = held {
-                rule.settle(cell, now, held, &settled.charge);
+                rule.settle(cell, now, held, &settled.charge, self.state.freshness.share());
             }
         }
         if let Some(sizes) = &self.sizes {

@@ -7,12 +7,12 @@
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
-use super::RateState;
+use super::{RateState, Share};
 
 const NANOS_PER_MINUTE: u128 = 60_000_000_000;
 
 /// Farthest that debt may push the time of the next request away: beyond a thousand years nothing changes, and sums cannot overflow.
-const MAX_SPAN: i64 = i64::MAX / 4;
+pub(super) const MAX_SPAN: i64 = i64::MAX / 4;
 
 /// So many units a minute.
 #[derive(Clone, Copy, Debug)]
@@ -30,8 +30,14 @@ impl Rate {
 
     /// Takes so many units, or says how long to wait. Returns what was taken, in time. More than a burst is given to a full
     /// bucket, which is in debt then: else such a request could never pass.
-    pub(super) fn take(&self, full_at: &AtomicI64, now: i64, units: u64) -> Result<i64, Duration> {
-        let cost = span(self.per_minute, units);
+    pub(super) fn take(
+        &self,
+        full_at: &AtomicI64,
+        now: i64,
+        units: u64,
+        share: Share,
+    ) -> Result<i64, Duration> {
+        let cost = share.of(span(self.per_minute, units));
         let room = self.burst.saturating_sub(cost).max(0);
         let next = |full_at: i64| {
             let from = full_at.max(now);
@@ -47,8 +53,8 @@ impl Rate {
     }
 
     /// Charges `units` in place of what was taken for them: gives the rest back, or goes into debt.
-    pub(super) fn correct(&self, full_at: &AtomicI64, now: i64, taken: i64, units: u64) {
-        let change = span(self.per_minute, units).saturating_sub(taken);
+    pub(super) fn correct(&self, full_at: &AtomicI64, now: i64, taken: i64, units: u64, share: Share) {
+        let change = share.of(span(self.per_minute, units)).saturating_sub(taken);
         if change <= 0 {
             full_at.fetch_add(change, Ordering::AcqRel); // earlier than now is full as well
             return;
@@ -58,16 +64,21 @@ impl Rate {
     }
 
     /// What is left.
-    pub(super) fn state(&self, full_at: &AtomicI64, now: i64) -> RateState {
+    pub(super) fn state(&self, full_at: &AtomicI64, now: i64, share: Share) -> RateState {
         let full_in = full_at.load(Ordering::Relaxed).saturating_sub(now).max(0);
         let left = u128::try_from(self.burst.saturating_sub(full_in)).unwrap_or(0);
-        let remaining = left.saturating_mul(u128::from(self.per_minute)) / NANOS_PER_MINUTE;
+        let whole = left.saturating_mul(u128::from(self.per_minute)) / NANOS_PER_MINUTE;
+        let remaining = whole.checked_div(share.proxies().into()).unwrap_or(whole);
         RateState { remaining: u64::try_from(remaining).unwrap_or(u64::MAX), full_in }
     }
 }
 
-/// The time in which so many units come back, rounded up: a rate is never exceeded by rounding.
+/// The time in which so many units come back, rounded down: else the last unit of a burst that is taken bit by bit would not fit. A
+/// rate is exceeded by less than a nanosecond's worth per request.
 fn span(per_minute: u64, units: u64) -> i64 {
-    let nanos = u128::from(units).saturating_mul(NANOS_PER_MINUTE).div_ceil(u128::from(per_minute));
+    let nanos = u128::from(units)
+        .saturating_mul(NANOS_PER_MINUTE)
+        .checked_div(u128::from(per_minute))
+        .unwrap_or(u128::MAX);
     i64::try_from(nanos).unwrap_or(MAX_SPAN).min(MAX_SPAN)
 }

@@ -12,6 +12,8 @@ use governor::state::StateStore;
 use governor::state::direct::NotKeyed;
 use governor::{Quota, RateLimiter};
 
+use super::Share;
+
 const MINUTE: Duration = Duration::from_secs(60);
 
 /// So many requests a minute.
@@ -32,11 +34,22 @@ impl RequestRate {
     }
 
     /// Takes one request, or says how long to wait. Returns what was taken, in time.
-    pub(super) fn take(&self, full_at: &AtomicI64, now: i64) -> Result<i64, Duration> {
+    pub(super) fn take(&self, full_at: &AtomicI64, now: i64, share: Share) -> Result<i64, Duration> {
         let state = SinceNow { full_at, now };
-        let limiter = RateLimiter::<NotKeyed, _, _, NoOpMiddleware<Nanos>>::new(self.quota, state, Now);
+        let quota = self.shared(share);
+        let limiter = RateLimiter::<NotKeyed, _, _, NoOpMiddleware<Nanos>>::new(quota, state, Now);
         limiter.check().map_err(|not_until| not_until.wait_time_from(Now.now()))?;
-        Ok(i64::try_from(nanos(self.quota.replenish_interval())).unwrap_or(i64::MAX))
+        Ok(i64::try_from(nanos(quota.replenish_interval())).unwrap_or(i64::MAX))
+    }
+
+    fn shared(&self, share: Share) -> Quota {
+        if share.proxies() == 1 {
+            return self.quota;
+        }
+        let every = self.quota.replenish_interval().saturating_mul(share.proxies());
+        let burst = self.quota.burst_size().get().checked_div(share.proxies());
+        let burst = burst.and_then(NonZeroU32::new).unwrap_or(NonZeroU32::MIN);
+        Quota::with_period(every).unwrap_or(self.quota).allow_burst(burst)
     }
 }
 

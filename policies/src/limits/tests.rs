@@ -8,6 +8,7 @@ use crate::subject::{Subject, SubjectKind};
 
 const SECOND: i64 = 1_000_000_000;
 const MINUTE: i64 = 60 * SECOND;
+const ALONE: Share = Share(1);
 
 fn rule(metric: LimitMetric, limit: u64, burst: Option<u64>) -> LimitRule {
     let scope = Subject { kind: SubjectKind::Project, id: None };
@@ -36,31 +37,31 @@ fn used(tokens: u64) -> Charge {
 fn an_estimate_is_taken_at_admission_and_corrected_at_settlement() {
     let rule = rule(LimitMetric::OutputTokensPerMinute, 10_000, None);
     let cell = LimitCell::default();
-    let held = rule.take(&cell, SECOND, output(8_000)).unwrap().unwrap();
-    assert_eq!(rule.take(&cell, SECOND, output(8_000)), Err(Duration::from_secs(36)));
-    rule.settle(&cell, SECOND, held, &used(1_200));
-    assert_eq!(rule.state(&cell, SECOND).unwrap().remaining, 8_800);
+    let held = rule.take(&cell, SECOND, output(8_000), ALONE).unwrap().unwrap();
+    assert_eq!(rule.take(&cell, SECOND, output(8_000), ALONE), Err(Duration::from_secs(36)));
+    rule.settle(&cell, SECOND, held, &used(1_200), ALONE);
+    assert_eq!(rule.state(&cell, SECOND, ALONE).unwrap().remaining, 8_800);
 }
 
 #[test]
 fn an_overrun_is_a_debt_that_later_requests_wait_for() {
     let rule = rule(LimitMetric::OutputTokensPerMinute, 10_000, None);
     let cell = LimitCell::default();
-    let held = rule.take(&cell, SECOND, output(1_200)).unwrap().unwrap();
-    rule.settle(&cell, SECOND, held, &used(16_200));
-    assert_eq!(rule.state(&cell, SECOND).unwrap().remaining, 0);
-    assert_eq!(rule.take(&cell, SECOND, output(0)), Err(Duration::from_millis(37_200)));
-    assert_eq!(rule.state(&cell, SECOND + MINUTE).unwrap().remaining, 3_800);
+    let held = rule.take(&cell, SECOND, output(1_200), ALONE).unwrap().unwrap();
+    rule.settle(&cell, SECOND, held, &used(16_200), ALONE);
+    assert_eq!(rule.state(&cell, SECOND, ALONE).unwrap().remaining, 0);
+    assert_eq!(rule.take(&cell, SECOND, output(0), ALONE), Err(Duration::from_millis(37_200)));
+    assert_eq!(rule.state(&cell, SECOND + MINUTE, ALONE).unwrap().remaining, 3_800);
 }
 
 #[test]
 fn a_request_larger_than_the_burst_passes_when_the_bucket_is_full() {
     let rule = rule(LimitMetric::OutputTokensPerMinute, 1_000, None);
     let cell = LimitCell::default();
-    assert!(rule.take(&cell, SECOND, output(5_000)).is_ok());
-    assert_eq!(rule.take(&cell, SECOND, output(5_000)), Err(Duration::from_secs(300)));
-    assert_eq!(rule.take(&cell, SECOND, output(1)), Err(Duration::from_millis(240_060)));
-    assert!(rule.take(&cell, SECOND + 5 * MINUTE, output(5_000)).is_ok());
+    assert!(rule.take(&cell, SECOND, output(5_000), ALONE).is_ok());
+    assert_eq!(rule.take(&cell, SECOND, output(5_000), ALONE), Err(Duration::from_secs(300)));
+    assert_eq!(rule.take(&cell, SECOND, output(1), ALONE), Err(Duration::from_millis(240_060)));
+    assert!(rule.take(&cell, SECOND + 5 * MINUTE, output(5_000), ALONE).is_ok());
 }
 
 #[test]
@@ -68,35 +69,35 @@ fn requests_a_minute_come_back_one_by_one() {
     let rule = rule(LimitMetric::RequestsPerMinute, 60, Some(3));
     let cell = LimitCell::default();
     for left in [2, 1, 0] {
-        assert!(rule.take(&cell, SECOND, None).is_ok());
-        assert_eq!(rule.state(&cell, SECOND).unwrap().remaining, left);
+        assert!(rule.take(&cell, SECOND, None, ALONE).is_ok());
+        assert_eq!(rule.state(&cell, SECOND, ALONE).unwrap().remaining, left);
     }
-    assert_eq!(rule.take(&cell, SECOND, None), Err(Duration::from_secs(1)));
-    assert!(rule.take(&cell, 2 * SECOND, None).is_ok());
-    assert!(rule.take(&cell, 2 * SECOND, None).is_err());
-    assert_eq!(rule.state(&cell, MINUTE).unwrap().remaining, 3);
+    assert_eq!(rule.take(&cell, SECOND, None, ALONE), Err(Duration::from_secs(1)));
+    assert!(rule.take(&cell, 2 * SECOND, None, ALONE).is_ok());
+    assert!(rule.take(&cell, 2 * SECOND, None, ALONE).is_err());
+    assert_eq!(rule.state(&cell, MINUTE, ALONE).unwrap().remaining, 3);
 }
 
 #[test]
 fn a_changed_limit_applies_to_what_was_taken_before() {
     let cell = LimitCell::default();
     let old = rule(LimitMetric::RequestsPerMinute, 2, None);
-    assert!(old.take(&cell, SECOND, None).is_ok() && old.take(&cell, SECOND, None).is_ok());
-    assert!(old.take(&cell, SECOND, None).is_err());
+    assert!(old.take(&cell, SECOND, None, ALONE).is_ok() && old.take(&cell, SECOND, None, ALONE).is_ok());
+    assert!(old.take(&cell, SECOND, None, ALONE).is_err());
     let raised = rule(LimitMetric::RequestsPerMinute, 600, None);
-    assert!(raised.take(&cell, SECOND, None).is_err(), "the bucket is still empty");
-    assert!(raised.take(&cell, SECOND + SECOND / 10, None).is_ok(), "but fills faster");
+    assert!(raised.take(&cell, SECOND, None, ALONE).is_err(), "the bucket is still empty");
+    assert!(raised.take(&cell, SECOND + SECOND / 10, None, ALONE).is_ok(), "but fills faster");
 }
 
 #[test]
 fn open_requests_are_counted_and_given_back() {
     let rule = rule(LimitMetric::ConcurrentRequests, 2, None);
     let cell = LimitCell::default();
-    let first = rule.take(&cell, SECOND, None).unwrap().unwrap();
-    let second = rule.take(&cell, SECOND, None).unwrap().unwrap();
-    assert_eq!(rule.take(&cell, SECOND, None), Err(CONCURRENCY_RETRY));
-    rule.settle(&cell, SECOND, first, &used(1));
-    assert!(rule.take(&cell, SECOND, None).is_ok());
+    let first = rule.take(&cell, SECOND, None, ALONE).unwrap().unwrap();
+    let second = rule.take(&cell, SECOND, None, ALONE).unwrap().unwrap();
+    assert_eq!(rule.take(&cell, SECOND, None, ALONE), Err(CONCURRENCY_RETRY));
+    rule.settle(&cell, SECOND, first, &used(1), ALONE);
+    assert!(rule.take(&cell, SECOND, None, ALONE).is_ok());
     LimitRule::give_back(&cell, second);
     assert!(!cell.is_as_new(LimitMetric::ConcurrentRequests, MINUTE));
 }
@@ -105,7 +106,7 @@ fn open_requests_are_counted_and_given_back() {
 fn token_limits_do_not_count_what_cannot_use_tokens() {
     let rule = rule(LimitMetric::TokensPerMinute, 1, None);
     let cell = LimitCell::default();
-    assert_eq!(rule.take(&cell, SECOND, None), Ok(None));
+    assert_eq!(rule.take(&cell, SECOND, None, ALONE), Ok(None));
     assert!(cell.is_as_new(LimitMetric::TokensPerMinute, SECOND));
 }
 
@@ -114,11 +115,35 @@ fn the_largest_figures_do_not_overflow() {
     let rule = rule(LimitMetric::TokensPerMinute, 1, None);
     let cell = LimitCell::default();
     let huge = Some(ExpectedTokens { input: u64::MAX, output: u64::MAX });
-    let held = rule.take(&cell, SECOND, huge).unwrap().unwrap();
-    rule.settle(&cell, SECOND, held, &Charge { limited_input_tokens: u64::MAX, ..used(u64::MAX) });
-    assert!(rule.take(&cell, i64::MAX / 8, huge).is_err());
+    let held = rule.take(&cell, SECOND, huge, ALONE).unwrap().unwrap();
+    rule.settle(&cell, SECOND, held, &Charge { limited_input_tokens: u64::MAX, ..used(u64::MAX) }, ALONE);
+    assert!(rule.take(&cell, i64::MAX / 8, huge, ALONE).is_err());
     let fast = self::rule(LimitMetric::RequestsPerMinute, u64::MAX, Some(u64::MAX));
-    assert!(fast.take(&LimitCell::default(), SECOND, None).is_ok());
+    assert!(fast.take(&LimitCell::default(), SECOND, None, ALONE).is_ok());
+}
+
+#[test]
+fn each_of_several_proxies_enforces_its_part() {
+    let third = Share::one_of(3);
+    for metric in
+        [LimitMetric::RequestsPerMinute, LimitMetric::OutputTokensPerMinute, LimitMetric::ConcurrentRequests]
+    {
+        let rule = rule(metric, 90, None);
+        let cell = LimitCell::default();
+        let taken = (0..100).filter(|_| rule.take(&cell, SECOND, output(1), third).is_ok()).count();
+        assert_eq!(taken, 30, "{metric:?}");
+        let few = self::rule(metric, 2, None);
+        assert!(few.take(&LimitCell::default(), SECOND, output(1), third).is_ok(), "nobody is shut out");
+    }
+    let rule = rule(LimitMetric::OutputTokensPerMinute, 90, None);
+    let cell = LimitCell::default();
+    let held = rule.take(&cell, SECOND, output(30), third).unwrap().unwrap();
+    assert_eq!(
+        rule.take(&cell, SECOND, output(1), third),
+        Err(Duration::from_nanos(1_999_999_998))
+    );
+    rule.settle(&cell, SECOND, held, &used(10), third);
+    assert_eq!(rule.state(&cell, SECOND, third).unwrap().remaining, 20);
 }
 
 #[test]
@@ -133,7 +158,7 @@ fn threads_never_take_more_than_the_burst() {
             for _ in 0..4 {
                 scope.spawn(|| {
                     for _ in 0..1_000 {
-                        if rule.take(&cell, SECOND, output(1)).is_ok() {
+                        if rule.take(&cell, SECOND, output(1), ALONE).is_ok() {
                             taken.fetch_add(1, Ordering::Relaxed);
                         }
                     }
@@ -157,8 +182,8 @@ proptest! {
         let (mut now, mut total, mut beyond) = (SECOND, 0_u64, 0_u64);
         for (pause, estimate, actual) in steps {
             now += pause;
-            if let Ok(Some(held)) = rule.take(&cell, now, output(estimate)) {
-                rule.settle(&cell, now, held, &used(actual));
+            if let Ok(Some(held)) = rule.take(&cell, now, output(estimate), ALONE) {
+                rule.settle(&cell, now, held, &used(actual), ALONE);
                 total += actual;
                 beyond = beyond.max(actual.saturating_sub(limit)).max(actual.saturating_sub(estimate));
             }
@@ -172,12 +197,12 @@ proptest! {
     fn giving_back_restores_what_was_there(limit in 1_u64..1_000_000, before in 0_u64..5_000, units in 0_u64..5_000) {
         let rule = rule(LimitMetric::OutputTokensPerMinute, limit, Some(20_000));
         let cell = LimitCell::default();
-        rule.take(&cell, SECOND, output(before)).unwrap();
-        let start = rule.state(&cell, SECOND);
-        if let Ok(Some(held)) = rule.take(&cell, SECOND, output(units)) {
+        rule.take(&cell, SECOND, output(before), ALONE).unwrap();
+        let start = rule.state(&cell, SECOND, ALONE);
+        if let Ok(Some(held)) = rule.take(&cell, SECOND, output(units), ALONE) {
             LimitRule::give_back(&cell, held);
         }
-        prop_assert_eq!(rule.state(&cell, SECOND), start);
+        prop_assert_eq!(rule.state(&cell, SECOND, ALONE), start);
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::governance::LimitMetric;
-use crate::limits::{LimitCell, LimitRule, RateState};
+use crate::limits::{LimitCell, LimitRule, RateState, Share};
 
 /// One second less a nanosecond: added before cutting to whole seconds, so that a reset is never told too early.
 const ALMOST_A_SECOND: i64 = 999_999_999;
@@ -63,6 +63,7 @@ impl RateLimitHeaders {
         model: Option<&str>,
         nanos: i64,
         now: Timestamp,
+        share: Share,
     ) -> Self {
         let mut values = Vec::new();
         for family in &FAMILIES {
@@ -70,7 +71,7 @@ impl RateLimitHeaders {
                 .iter()
                 .filter(|(rule, _)| rule.spec.metric == family.metric && rule.counts_model(model));
             let states =
-                of_family.filter_map(|(rule, cell)| Some((rule.spec.limit, rule.state(cell, nanos)?)));
+                of_family.filter_map(|(rule, cell)| Some((rule.spec.limit, rule.state(cell, nanos, share)?)));
             let Some((limit, state)) = states.min_by_key(|(_, state)| state.remaining) else { continue };
             values.push((family.limit, limit.to_string()));
             values.push((family.remaining, state.remaining.to_string()));
