@@ -3,6 +3,7 @@
 //! A change is one transaction: what is stored, the counters that follow from it, and the revision. Its answer is sent when
 //! the snapshot that holds it is in force.
 
+mod bounds;
 mod decisions;
 mod evaluate;
 mod limits;

@@ -30,6 +30,7 @@ pub(crate) enum Code {
     CredentialAlreadyRegistered,
     NameTaken,
     ChangedMeanwhile,
+    TooMany,
     InvalidPolicy,
     IntervalNotKept,
     RangeTooWide,
@@ -53,7 +54,7 @@ impl Code {
             }
             Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::CredentialAlreadyRegistered | Self::NameTaken | Self::ChangedMeanwhile => {
+            Self::CredentialAlreadyRegistered | Self::NameTaken | Self::ChangedMeanwhile | Self::TooMany => {
                 StatusCode::CONFLICT
             }
             Self::TooManySubscribers | Self::Timeout | Self::Busy => StatusCode::SERVICE_UNAVAILABLE,

@@ -75,6 +75,12 @@ async fn an_evaluation_says_what_each_policy_in_force_would_say_and_why() {
     );
     assert!(verdicts.iter().all(|said| said["version"] == 1));
     assert_eq!(refused["policies"].as_array().unwrap().len(), 2, "{refused:#}");
+    let outcomes = refused["policies"].as_array().unwrap();
+    assert!(
+        outcomes
+            .iter()
+            .all(|policy| policy["outcome"] == "deny" && !policy["reads"].as_array().unwrap().is_empty())
+    );
     assert_eq!(refused["input"]["request"]["max_tokens"], 2_000);
     assert_eq!(refused["snapshot_revision"], server.control_plane.snapshots().load().revision);
     assert!(refused["timing"]["evaluation_us"].is_u64() && refused["timing"]["evaluated"] == 2);

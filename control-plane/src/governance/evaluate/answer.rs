@@ -77,6 +77,8 @@ pub(super) struct PolicyOutcome {
     mode: PolicyMode,
     /// `deny`, `warn`, `pass` or `error`.
     outcome: &'static str,
+    /// The input paths that it reads; `*` for all. Nothing else can change what it says.
+    reads: Vec<String>,
     /// Why it has no usable result.
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<&'static str>,
@@ -189,6 +191,7 @@ impl From<&Opinion> for PolicyOutcome {
             version: *version,
             mode: *mode,
             outcome,
+            reads: opinion.reads.clone(),
             error: opinion.error,
         }
     }

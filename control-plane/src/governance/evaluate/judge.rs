@@ -29,7 +29,8 @@ pub(in crate::governance) fn on_policies(
     CompiledPolicies::compile(&alone, None).in_force(principal)
 }
 
-/// The policies that judge a principal, a draft among them: in the place of the policy that it is to replace, or behind all.
+/// The policies that judge a principal in the order in which proxies ask them, a draft among them: in the place of the policy
+/// that it is to replace, or by its own name.
 pub(super) fn applicable(
     governance: &Governance,
     principal: &Principal,
@@ -43,22 +44,28 @@ pub(super) fn applicable(
             None => policies.push(draft),
         }
     }
+    policies.sort_by(|a, b| (a.scope.kind, &a.name, &a.id).cmp(&(b.scope.kind, &b.name, &b.id)));
     policies
 }
 
 /// What one policy said.
 pub(super) struct Opinion {
     pub(super) policy: Arc<PolicySpec>,
+    /// The input paths that it reads.
+    pub(super) reads: Vec<String>,
     pub(super) denials: Vec<(Arc<str>, Arc<str>)>,
     pub(super) warnings: Vec<(Arc<str>, Arc<str>)>,
     /// Why it has no usable result, if it has none.
     pub(super) error: Option<&'static str>,
 }
 
+/// A policy to be asked, with the input paths that it reads.
+pub(super) type Questioned = (Arc<PolicySpec>, Vec<String>);
+
 /// Asks a set, and sorts what it said by policy.
 pub(super) fn opinions(
     set: Option<&PolicySet>,
-    policies: &[Arc<PolicySpec>],
+    policies: Vec<Questioned>,
     input: &PolicyInput<'_>,
 ) -> (Evaluated, Vec<Opinion>) {
     let evaluated = set.map(|set| set.decide(input)).unwrap_or_default();
@@ -66,7 +73,7 @@ pub(super) fn opinions(
         let own = verdicts.iter().filter(|verdict| verdict.policy_id == *id);
         own.map(|verdict| (Arc::clone(&verdict.reason), Arc::clone(&verdict.message))).collect()
     };
-    let opinion = |policy: &Arc<PolicySpec>| Opinion {
+    let opinion = |(policy, reads): Questioned| Opinion {
         denials: said(&evaluated.decision.denials, &policy.id),
         warnings: said(&evaluated.decision.warnings, &policy.id),
         error: evaluated
@@ -74,8 +81,9 @@ pub(super) fn opinions(
             .iter()
             .find(|error| error.policy_id == policy.id)
             .map(|error| error.kind.as_str()),
-        policy: Arc::clone(policy),
+        policy,
+        reads,
     };
-    let opinions = policies.iter().map(opinion).collect();
+    let opinions = policies.into_iter().map(opinion).collect();
     (evaluated, opinions)
 }

@@ -14,12 +14,12 @@ use tokio::time::Instant;
 
 use super::answer::{DecisionAnswer, DraftAnswer, Evaluation, PolicyOutcome, Timing, VerdictAnswer};
 use super::budgets::{Budget, budgets, limits};
-use super::judge::{applicable, on_policies, opinions};
+use super::judge::{Questioned, applicable, on_policies, opinions};
 use super::principal::{Asker, read_asker};
 use super::request::{Asked, read_request};
 use crate::app::App;
 use crate::clock;
-use crate::governance::policies::{Content, policy_check, read_content};
+use crate::governance::policies::{Content, policy_check, read_content, version_reads};
 use crate::http::body::Fields;
 use crate::http::problem::Problem;
 use crate::orgs::{OrgZone, org_zone};
@@ -59,12 +59,20 @@ async fn evaluate(State(app): State<App>, mut fields: Fields) -> Result<Json<Eva
     let governance = Arc::clone(&snapshot.governance);
     let principal = &asker.principal;
     let budgets = budgets(&app, &mut tx, &governance, &zone, principal, model.as_deref(), at).await?;
+    let mut policies = Vec::new();
+    for policy in applicable(&governance, principal, draft.clone()) {
+        let reads = match (&draft, &found) {
+            (Some(draft), Some(found)) if draft.id == policy.id => found.reads.clone(),
+            _ => version_reads(&mut tx, policy.id.as_str(), policy.version).await?,
+        };
+        policies.push((policy, reads));
+    }
     drop(tx);
     let limits = limits(&governance, principal, model.as_deref());
     let turn = app.checker.turn().await?;
     let judged = move || {
         let _turn = turn; // kept until the end, also when the client has gone
-        judge(&snapshot, &asker, &asked, budgets, &zone, at, draft)
+        judge(&snapshot, &asker, &asked, policies, budgets, &zone, at)
     };
     let evaluation = tokio::task::spawn_blocking(judged).await.map_err(|error| Problem::internal(&error))?;
     let limits = limits.iter().map(Into::into).collect();
@@ -121,20 +129,19 @@ fn judge(
     snapshot: &Snapshot,
     asker: &Asker,
     asked: &Asked,
+    policies: Vec<Questioned>,
     budgets: Vec<Budget>,
     zone: &OrgZone,
     at: Timestamp,
-    draft: Option<Arc<PolicySpec>>,
 ) -> Evaluation {
-    let governance = &snapshot.governance;
-    let policies = applicable(governance, &asker.principal, draft);
+    let specs: Vec<_> = policies.iter().map(|(policy, _)| Arc::clone(policy)).collect();
     let started = Instant::now();
-    let set = on_policies(governance, &policies, &asker.principal);
+    let set = on_policies(&snapshot.governance, &specs, &asker.principal);
     let compilation_us = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
     let usage: Vec<BudgetUsage<'_>> = budgets.iter().map(Budget::usage).collect();
     let betas: Vec<&str> = asked.betas.iter().map(String::as_str).collect();
     let input = policy_input(snapshot, asker, asked, &betas, &usage, zone, at);
-    let (evaluated, opinions) = opinions(set.as_deref(), &policies, &input);
+    let (evaluated, opinions) = opinions(set.as_deref(), policies, &input);
     let decision = DecisionAnswer::of(&opinions, &budgets);
     let shown = input.to_json();
     drop(usage);

@@ -14,6 +14,7 @@ use sqlx::SqliteConnection;
 
 use super::store::{self, Limit};
 use crate::app::App;
+use crate::governance::bounds::{Bounded, check_room};
 use crate::governance::models::models_read;
 use crate::governance::publish::{commit, name_taken};
 use crate::governance::scope::{Scopes, scope_read, scope_warning};
@@ -78,6 +79,7 @@ async fn limit_create(State(app): State<App>, fields: Fields) -> Result<impl Int
     let id = LimitId::generate(now, entropy::bytes().map_err(|error| Problem::internal(&error))?);
     let mut tx = app.db.begin_write().await?;
     let spec = read_limit(&app, &mut tx, fields, id, None).await?;
+    check_room(&mut tx, Bounded::Limits).await?;
     let warnings = scope_warning(&mut tx, &spec.scope).await?;
     let limit = Limit { spec, created_at: now, updated_at: now };
     store::limit_insert(&mut tx, &limit).await.map_err(|error| name_taken(error, KIND))?;

@@ -18,7 +18,7 @@ pub(crate) use check::Checker;
 pub(in crate::governance) use check::policy_check;
 pub(in crate::governance) use read::read_content;
 pub(in crate::governance) use store::{Policy, policy_view};
-pub(in crate::governance) use version_store::{Content, version_view};
+pub(in crate::governance) use version_store::{Content, version_reads, version_view};
 
 /// The routes of this module.
 pub(super) fn routes() -> Router<App> {

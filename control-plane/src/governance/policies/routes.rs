@@ -18,6 +18,7 @@ use super::store::{self, Policy};
 use super::version_store::{Content, Version, version_insert, version_view};
 use crate::app::App;
 use crate::db::StoreError;
+use crate::governance::bounds::{Bounded, check_room};
 use crate::governance::publish::{commit, name_taken};
 use crate::governance::scope::{Scopes, scope_read, scope_warning};
 use crate::http::Page;
@@ -60,6 +61,7 @@ async fn policy_create(State(app): State<App>, mut fields: Fields) -> Result<imp
     };
     let version = checked(&app, &policy.id, 1, content, now).await?;
     let mut tx = app.db.begin_write().await?;
+    check_room(&mut tx, Bounded::Policies).await?;
     store::policy_insert(&mut tx, &policy).await.map_err(|error| name_taken(error, KIND))?;
     version_insert(&mut tx, &version).await?;
     let warning = scope_warning(&mut tx, &policy.scope).await?;

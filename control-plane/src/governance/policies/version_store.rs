@@ -124,6 +124,22 @@ pub(in crate::governance) async fn version_view(
     row.map(Version::try_from).transpose()
 }
 
+/// The input paths that a version reads; none when there is no such version.
+pub(in crate::governance) async fn version_reads(
+    tx: &mut SqliteConnection,
+    policy_id: &str,
+    version: u64,
+) -> Result<Vec<String>, StoreError> {
+    let reads: Option<String> =
+        sqlx::query_scalar("SELECT reads FROM policy_versions WHERE policy_id = ? AND version = ?")
+            .bind(policy_id)
+            .bind(stored(version))
+            .fetch_optional(tx)
+            .await
+            .doing("reading what a policy's version reads")?;
+    reads.map_or_else(|| Ok(Vec::new()), |reads| parse(&reads, "a policy's reads"))
+}
+
 /// Versions below this one, newest first; also of a deleted policy.
 pub(super) async fn version_list(
     tx: &mut SqliteConnection,

@@ -14,6 +14,7 @@ use super::read::read_quota;
 use super::state::{QuotaState, quota_state};
 use super::store::{self, Quota};
 use crate::app::App;
+use crate::governance::bounds::{Bounded, check_room};
 use crate::governance::publish::{commit, name_taken};
 use crate::governance::scope::scope_warning;
 use crate::http::Page;
@@ -45,6 +46,7 @@ async fn quota_create(State(app): State<App>, fields: Fields) -> Result<impl Int
     let id = QuotaId::generate(now, entropy::bytes().map_err(|error| Problem::internal(&error))?);
     let mut tx = app.db.begin_write().await?;
     let spec = read_quota(&app, &mut tx, fields, id, None).await?;
+    check_room(&mut tx, Bounded::Quotas).await?;
     let quota = Quota { spec, created_at: now, updated_at: now };
     store::quota_insert(&mut tx, &quota).await.map_err(|error| name_taken(error, KIND))?;
     let location = [(LOCATION, format!("/governance/quotas/{}", quota.spec.id))];
