@@ -10,7 +10,11 @@ const SQLITE: &[(i64, &str, &str)] = &[
     (3, "usage_rollups", include_str!("../../../migrations/sqlite/0003_usage_rollups.sql")),
     (4, "governance", include_str!("../../../migrations/sqlite/0004_governance.sql")),
     (5, "usage_governance", include_str!("../../../migrations/sqlite/0005_usage_governance.sql")),
-    (6, "decision_log_by_project", include_str!("../../../migrations/sqlite/0006_decision_log_by_project.sql")),
+    (
+        6,
+        "decision_log_by_project",
+        include_str!("../../../migrations/sqlite/0006_decision_log_by_project.sql"),
+    ),
 ];
 
 /// Brings a SQLite database up to date, each migration in its own transaction.
