@@ -150,6 +150,7 @@ impl ControlPlane {
         };
         let ingest = Ingest::new(db.clone(), live);
         let feeds = UsageFeeds::new(db.clone(), ingest.counters_moved(), tasks.stop());
+        feeds.follow(&publisher.snapshots());
         tasks.spawn(FEED_TASK, feeds.clone().run());
         let past = Past::follow(&publisher.snapshots())?;
         let sources = RemoteSources::new(ingest.clone());

@@ -1,6 +1,6 @@
 //! One call as one line: the table that grows, and the CSV of calls.
 
-use mindweave_metering::{Certainty, NanoUsd, Outcome, UsageEvent};
+use mindweave_metering::{Certainty, EventType, NanoUsd, Outcome, UsageEvent};
 
 use crate::table::{Align, count, cut, dollars, pad};
 
@@ -19,7 +19,7 @@ const COLUMNS: [(&str, usize, Align); 9] = [
 ];
 
 /// What a CSV of calls has.
-pub(super) const CSV_COLUMNS: [&str; 18] = [
+pub(super) const CSV_COLUMNS: [&str; 20] = [
     "timestamp",
     "event_id",
     "project",
@@ -38,6 +38,8 @@ pub(super) const CSV_COLUMNS: [&str; 18] = [
     "cost_usd",
     "certainty",
     "request_id",
+    "event_type",
+    "tool",
 ];
 
 /// The sum of what was printed.
@@ -62,8 +64,11 @@ impl Running {
         }
     }
 
-    /// Adds a call.
+    /// Adds a call. Calls of tools are shown, but are none of their own: what they cost is in the calls around them.
     pub(super) fn add(&mut self, event: &UsageEvent) {
+        if event.event_type == EventType::McpTool {
+            return;
+        }
         self.calls = self.calls.saturating_add(1);
         match event.cost_nano_usd {
             Some(cost) => self.cost = NanoUsd(self.cost.0.saturating_add(cost.0)),
@@ -95,7 +100,7 @@ pub(super) fn row(event: &UsageEvent, project: &str, running: &Running) -> Strin
 }
 
 /// The fields of a call in a CSV.
-pub(super) fn csv_fields(event: &UsageEvent, project: &str) -> [String; 18] {
+pub(super) fn csv_fields(event: &UsageEvent, project: &str) -> [String; 20] {
     let text = |field: &Option<std::sync::Arc<str>>| field.as_deref().unwrap_or_default().to_owned();
     [
         event.timestamp.to_string(),
@@ -116,6 +121,8 @@ pub(super) fn csv_fields(event: &UsageEvent, project: &str) -> [String; 18] {
         event.cost_nano_usd.map_or_else(String::new, |cost| cost.to_string()),
         certainty(event.certainty).to_owned(),
         text(&event.request_id),
+        event_type(event.event_type).to_owned(),
+        tool(event).unwrap_or_default(),
     ]
 }
 
@@ -130,13 +137,34 @@ fn line(cells: &[String; COLUMNS.len()], note: &str) -> String {
 
 /// The model, or what was called where no model is involved.
 fn subject(event: &UsageEvent) -> String {
+    if let Some(tool) = tool(event) {
+        return tool;
+    }
     let model = event.model.as_ref().or(event.requested_model.as_ref());
     model.map_or_else(|| format!("{} {}", event.method, event.endpoint), ToString::to_string)
+}
+
+/// The MCP tool that was called, with its server.
+fn tool(event: &UsageEvent) -> Option<String> {
+    let call = event.tool_calls.first().filter(|_| event.event_type == EventType::McpTool)?;
+    Some(match &call.server {
+        Some(server) => format!("{server}/{}", call.name),
+        None => call.name.to_string(),
+    })
+}
+
+fn event_type(event_type: EventType) -> &'static str {
+    match event_type {
+        EventType::ApiCall => "api_call",
+        EventType::McpTool => "mcp_tool",
+        EventType::Session => "session",
+    }
 }
 
 /// The cost; never zero for one that is not known, and marked where it is estimated.
 fn cost(event: &UsageEvent) -> String {
     match (event.cost_nano_usd, event.certainty) {
+        _ if event.event_type == EventType::McpTool => "-".to_owned(),
         (None, _) => "unknown".to_owned(),
         (Some(cost), Certainty::Estimated) => format!("~{}", dollars(cost)),
         (Some(cost), Certainty::Exact | Certainty::Unknown) => dollars(cost),
@@ -146,6 +174,9 @@ fn cost(event: &UsageEvent) -> String {
 /// What is out of the ordinary about a call.
 fn note(event: &UsageEvent) -> String {
     let mut notes = Vec::new();
+    if event.event_type == EventType::McpTool {
+        notes.push("tool call".to_owned());
+    }
     if event.status >= 400 || event.error_type.is_some() {
         let kind = event.error_type.as_deref().unwrap_or_default();
         notes.push(format!("{} {kind}", event.status).trim().to_owned());
@@ -252,6 +283,18 @@ pub(super) mod tests {
             json!({ "model": null, "requested_model": null, "method": "GET", "endpoint": "/v1/models" }),
         );
         assert!(row.contains("  GET /v1/models  "), "{row}");
+    }
+
+    #[test]
+    fn a_tool_call_is_shown_by_its_tool_and_is_no_call_of_its_own() {
+        let call = json!({ "event_type": "mcp_tool", "cost_nano_usd": 0,
+            "tool_calls": [{ "name": "search", "kind": "mcp", "server": "linear" }] });
+        let row = shown(call.clone());
+        assert!(row.contains("  linear/search  ") && row.ends_with("-     $0.000000  tool call"), "{row}");
+        let mut running = Running::default();
+        running.add(&event(call.clone()));
+        assert_eq!(running.summary(), "0 calls, $0.000000");
+        assert!(csv_fields(&event(call), "checkout").ends_with(&["mcp_tool".into(), "linear/search".into()]));
     }
 
     #[test]

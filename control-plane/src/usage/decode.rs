@@ -244,7 +244,7 @@ fn with_sequence(text: &str, written: Option<&RawValue>, sequence: u64) -> Optio
 
 #[cfg(test)]
 mod tests {
-    use serde_json::Value;
+    use serde_json::{Value, json};
 
     use super::*;
     use crate::testing::{NOON, event, record};
@@ -281,6 +281,28 @@ mod tests {
         assert!(matches!(fields.model, Some(Text(Cow::Borrowed("claude-sonnet-4-5")))));
         assert!(matches!(fields.project_id, Text(Cow::Borrowed("prj_1"))));
         assert_eq!(fields.request_id.as_deref(), Some("req_\"1\""));
+    }
+
+    #[test]
+    fn an_event_is_flagged_when_it_was_refused_or_a_policy_said_something() {
+        let flagged = |decision: Value| {
+            let mut envelope: Value = serde_json::from_slice(&record(1, &event(1, NOON, 10)).1).unwrap();
+            envelope["data"]["decision"] = decision;
+            let payload = serde_json::to_vec(&envelope).unwrap();
+            decode(1, &payload).unwrap().fields.decision.is_flagged()
+        };
+        let base =
+            json!({ "effect": "allow", "reasons": [], "policy_revision": 3, "shadow": [], "later": [1] });
+        let with = |field: &str, value: Value| {
+            let mut decision = base.clone();
+            decision[field] = value;
+            decision
+        };
+        assert!(!flagged(base.clone()));
+        assert!(!flagged(with("verdicts", json!([]))));
+        assert!(flagged(with("effect", json!("deny"))));
+        assert!(flagged(with("shadow", json!(["model_not_allowed"]))));
+        assert!(flagged(with("verdicts", json!([{ "kind": "warn" }]))));
     }
 
     #[test]

@@ -11,8 +11,9 @@ use tokio::sync::watch;
 
 use crate::entropy::{self, NoEntropy};
 
-/// Snapshots kept for proxies that connect again. Each holds every key; a proxy that was away for longer gets a whole one.
-const SNAPSHOTS_KEPT: usize = 4;
+/// Snapshots kept for proxies that connect again: the one in force and the one before, for each holds every key. A proxy that
+/// missed more gets a whole one.
+const SNAPSHOTS_KEPT: usize = 2;
 /// Changes kept as lines: all proxies that are not slow need the same one.
 const CHANGES_KEPT: usize = 4;
 

@@ -19,8 +19,7 @@ pub(crate) use lookup::{CounterRow, counter_list, counter_used};
 pub(crate) use rules::{Rules, RulesCache, rules_count, rules_read};
 pub(crate) use seed::{counter_delete, counter_seed, counters_reseed};
 pub(crate) use store::{
-    StoredCounter, counters_current, counters_expire, counters_move, counters_moved_after,
-    last_move,
+    StoredCounter, counters_current, counters_expire, counters_move, counters_moved_after, last_move,
 };
 
 use super::decode::Fields;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
-use mindweave_metering::OrgId;
+use mindweave_metering::{OrgId, QuotaId};
 use mindweave_policy::{QuotaSpec, QuotaWindow, SubjectKind, time_zone, window_bounds};
 use parking_lot::Mutex;
 use sqlx::SqliteConnection;
@@ -58,6 +58,7 @@ type BySubject = HashMap<Arc<str>, Vec<usize>>;
 #[derive(Debug, Default)]
 pub(crate) struct Rules {
     rules: Vec<Rule>,
+    by_id: HashMap<QuotaId, usize>,
     /// For each kind of subject: budgets of one subject, by its id.
     of_one: HashMap<SubjectKind, BySubject>,
     /// For each kind of subject: budgets of each subject separately, by their organisation's id.
@@ -68,6 +69,7 @@ impl Rules {
     fn new(rules: Vec<Rule>) -> Self {
         let mut found = Self { rules, ..Self::default() };
         for (index, Rule { quota, .. }) in found.rules.iter().enumerate() {
+            found.by_id.insert(quota.id.clone(), index);
             let (by_kind, subject) = match &quota.scope.id {
                 Some(id) => (&mut found.of_one, Arc::clone(id)),
                 None => (&mut found.of_each, quota.org_id.as_str().into()),
@@ -80,6 +82,22 @@ impl Rules {
     /// The budgets.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Rule> {
         self.rules.iter()
+    }
+
+    /// The budget with this id.
+    pub(crate) fn get(&self, id: &QuotaId) -> Option<&Rule> {
+        self.rules.get(*self.by_id.get(id)?)
+    }
+
+    /// The start of the window of each budget that holds this moment. Budgets of one organisation share theirs.
+    pub(crate) fn window_starts(&self, now: Timestamp) -> HashMap<&QuotaId, i64> {
+        let mut known: HashMap<(&OrgId, QuotaWindow), i64> = HashMap::new();
+        let start = |rule: &'_ Rule| rule.window(now.as_microsecond()).0;
+        let starts = self.rules.iter().map(|rule| {
+            let kind = (&rule.quota.org_id, rule.quota.window);
+            (&rule.quota.id, *known.entry(kind).or_insert_with(|| start(rule)))
+        });
+        starts.collect()
     }
 
     /// The budgets that count a dimension, each with the id of whom it counts there.

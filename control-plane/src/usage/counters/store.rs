@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use mindweave_metering::QuotaId;
 use sqlx::{AssertSqlSafe, FromRow, SqliteConnection};
 
-use super::rules::{Rule, rules_read};
+use super::rules::rules_read;
 use crate::db::{Db, Doing, StoreError};
 use crate::usage::store::{MAX_ROWS_PER_STATEMENT, rows_sql};
 
@@ -100,22 +100,21 @@ pub(crate) async fn counters_moved_after(
     .doing("reading the counters that moved")
 }
 
-/// The counters of a budget in the window of this moment and in later ones, which a proxy whose clock is ahead is in already.
+/// The counters of each budget in the window with the start that is given for it, and in later ones, which a proxy whose clock is
+/// ahead is in already.
 pub(crate) async fn counters_current(
     tx: &mut SqliteConnection,
-    rule: &Rule,
-    now: Timestamp,
+    window_starts: &HashMap<&QuotaId, i64>,
 ) -> Result<Vec<StoredCounter>, StoreError> {
-    let (start, _) = rule.window(now.as_microsecond());
+    let starts = serde_json::to_string(window_starts).unwrap_or_default(); // texts and numbers always serialise
     sqlx::query_as(
-        "SELECT quota_id, window_start, subject, used, moved FROM budget_counters
-         WHERE quota_id = ? AND window_start >= ?",
+        "SELECT quota_id, window_start, subject, used, moved FROM json_each(?) AS current
+         CROSS JOIN budget_counters ON quota_id = current.key AND window_start >= current.value",
     )
-    .bind(rule.quota.id.as_str())
-    .bind(start)
+    .bind(starts)
     .fetch_all(tx)
     .await
-    .doing("reading the counters of a budget")
+    .doing("reading current counters")
 }
 
 /// Takes the place of every counter of a budget: those of the window that begins at `first_window` become zero, as whoever saw

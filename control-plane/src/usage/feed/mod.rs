@@ -9,9 +9,11 @@ mod rounds;
 mod subscription;
 
 use std::collections::HashMap;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
+use mindweave_policy::SnapshotStore;
 use parking_lot::Mutex;
 use tokio::sync::{Notify, broadcast};
 
@@ -52,6 +54,18 @@ impl UsageFeeds {
         let rounds = broadcast::Sender::new(BACKLOG_ROUNDS);
         let rules = RulesCache::default();
         Self(Arc::new(Shared { db, rules, rounds, live: Mutex::default(), wake, stop }))
+    }
+
+    /// Reads too when something new is in force: the counters of a budget that was made or changed are counted by then.
+    pub(crate) fn follow(&self, snapshots: &SnapshotStore) {
+        let wake = Arc::downgrade(&self.0.wake);
+        snapshots.follow(move |_| match wake.upgrade() {
+            Some(wake) => {
+                wake.notify_one();
+                ControlFlow::Continue(())
+            }
+            None => ControlFlow::Break(()),
+        });
     }
 
     /// The figures for the proxy with this journal, which counts as alive until the subscription is dropped.

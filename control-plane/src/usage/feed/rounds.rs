@@ -71,13 +71,8 @@ async fn all(
     rules: &Rules,
     now: Timestamp,
 ) -> Result<Vec<(i64, CounterUsage)>, StoreError> {
-    let mut counters = Vec::new();
-    for rule in rules.iter() {
-        for stored in counters_current(tx, rule, now).await? {
-            counters.push((stored.moved, told(rule.quota.id.clone(), stored)?));
-        }
-    }
-    Ok(counters)
+    let stored = counters_current(tx, &rules.window_starts(now)).await?;
+    stored.into_iter().map(|stored| Ok((stored.moved, told(stored)?))).collect()
 }
 
 /// Those whose window has not ended; late events move counters of windows that nobody is held to any more.
@@ -86,23 +81,22 @@ fn current(
     moved: Vec<StoredCounter>,
     now: Timestamp,
 ) -> Result<Vec<(i64, CounterUsage)>, StoreError> {
-    let now = now.as_microsecond();
-    let starts: HashMap<&str, (&QuotaId, i64)> =
-        rules.iter().map(|rule| (rule.quota.id.as_str(), (&rule.quota.id, rule.window(now).0))).collect();
+    let mut starts: HashMap<QuotaId, i64> = HashMap::new();
     let mut counters = Vec::with_capacity(moved.len());
     for stored in moved {
-        match starts.get(stored.quota_id.as_str()) {
-            Some((id, start)) if stored.window_start >= *start => {
-                counters.push((stored.moved, told((*id).clone(), stored)?));
-            }
-            _ => {}
+        let (start, move_number, counter) = (stored.window_start, stored.moved, told(stored)?);
+        let Some(rule) = rules.get(&counter.quota_id) else { continue };
+        let current =
+            starts.entry(counter.quota_id.clone()).or_insert_with(|| rule.window(now.as_microsecond()).0);
+        if start >= *current {
+            counters.push((move_number, counter));
         }
     }
     Ok(counters)
 }
 
-fn told(quota_id: QuotaId, stored: StoredCounter) -> Result<CounterUsage, StoreError> {
-    let window_start = timestamp(stored.window_start)?;
+fn told(stored: StoredCounter) -> Result<CounterUsage, StoreError> {
+    let (quota_id, window_start) = (QuotaId::new(stored.quota_id), timestamp(stored.window_start)?);
     Ok(CounterUsage { quota_id, subject: stored.subject.into(), window_start, used: stored.used })
 }
 
