@@ -12,8 +12,9 @@ use std::hash::{BuildHasher, RandomState};
 
 use parking_lot::Mutex;
 
-/// Parts with a lock each; more than cores that ask at once.
-const SHARDS: usize = 16;
+/// Parts with a lock each. So many because a generation is dropped at once, by the request that fills the next: a part must be
+/// small enough for that to take microseconds (16 parts made it half a millisecond).
+const SHARDS: usize = 256;
 
 /// What an entry weighs besides its texts, in bytes: key, pointers, the map's own room.
 const ENTRY_WEIGHT: usize = 96;

@@ -254,7 +254,7 @@ impl Asked<'_> {
         }
         let (input, moment, reads) = (self.input, self.moment, self.set.reads);
         let document = self.document.get_or_insert_with(|| document(input, moment, reads));
-        let outcome = evaluate(module, document);
+        let outcome = evaluate(module, document, self.processor_time);
         self.evaluated = self.evaluated.saturating_add(1);
         member.health.note(outcome.as_ref().map(|_| ()).map_err(|kind| *kind), self.start);
         let repeatable = outcome.as_ref().err().is_none_or(|kind| kind.is_repeatable());

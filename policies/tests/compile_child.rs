@@ -1,6 +1,13 @@
 //! Policies are checked in a child process that has limits. This file is its own child: it runs without the usual test
 //! harness, which would write into the conversation.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout, reason = "tests")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    reason = "tests"
+)]
 
 use std::io;
 use std::time::{Duration, Instant};

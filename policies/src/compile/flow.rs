@@ -10,7 +10,7 @@ use std::collections::{BTreeSet, HashMap};
 use regorus::Value;
 use regorus::rvm::Instruction;
 use regorus::rvm::instructions::LiteralOrRegister;
-use regorus::rvm::program::Program;
+use regorus::rvm::program::{Program, RuleType};
 
 use super::builtins;
 use super::step::{Effect, effect};
@@ -77,55 +77,70 @@ pub(super) struct Flow {
 
 /// Analyses a program. `data_values`: how many values its data holds.
 pub(super) fn analyse(program: &Program, data_values: usize) -> Flow {
-    let frames = frames(program);
-    let windows = program.rule_infos.len() + 1;
+    let windows = Windows::of(program);
+    let rules = program.rule_infos.len() + 1;
     let mut analysis = Analysis {
         program,
         data_level: u8::from(data_values > SMALL_DATA_VALUES),
-        held: vec![vec![Held::default(); REGISTERS]; windows],
+        held: vec![vec![Held::default(); REGISTERS]; windows.rule.len()],
+        windows: &windows,
         changed: true,
-        flow: Flow { calls: vec![Vec::new(); windows], ..Flow::default() },
+        flow: Flow::default(),
     };
     // Levels are bounded and parts are few, so this ends.
     while analysis.changed {
         analysis.changed = false;
-        analysis.flow = Flow { calls: vec![Vec::new(); windows], ..Flow::default() };
+        analysis.flow = Flow { calls: vec![Vec::new(); rules], ..Flow::default() };
         let mut comprehensions = Vec::new();
-        for (at, (instruction, frame)) in program.instructions.iter().zip(&frames).enumerate() {
-            analysis.step(at, *frame, instruction, &mut comprehensions);
+        for (at, (instruction, window)) in program.instructions.iter().zip(&windows.at).enumerate() {
+            analysis.step(at, *window, instruction, &mut comprehensions);
         }
     }
     analysis.flow
 }
 
-/// The rule in whose register window each instruction runs. Bodies of one rule share a window; the last number is for
-/// what runs outside of rules.
-fn frames(program: &Program) -> Vec<usize> {
-    let outside = program.rule_infos.len();
-    let mut starts: HashMap<usize, usize> = HashMap::new();
-    for (rule, info) in program.rule_infos.iter().enumerate() {
-        let bodies = info.definitions.iter().flatten();
-        let destructuring = info.destructuring_blocks.iter().flatten();
-        for start in bodies.chain(destructuring) {
-            starts.insert(usize::try_from(*start).unwrap_or(usize::MAX), rule);
+/// Where registers are the same ones. The machine clears them between the definitions of a rule, but for the result and
+/// the arguments, so that each definition counts as a window of its own.
+struct Windows {
+    /// Of each instruction.
+    at: Vec<usize>,
+    /// The rule of each window; one more than there are rules for what runs outside of rules.
+    rule: Vec<usize>,
+    /// The windows of each rule.
+    of: Vec<Vec<usize>>,
+}
+
+impl Windows {
+    fn of(program: &Program) -> Self {
+        let outside = program.rule_infos.len();
+        let mut windows = Self { at: Vec::new(), rule: vec![outside], of: vec![Vec::new(); outside] };
+        let mut starts: HashMap<usize, usize> = HashMap::new();
+        for (rule, (info, own)) in program.rule_infos.iter().zip(&mut windows.of).enumerate() {
+            for (definition, bodies) in info.definitions.iter().enumerate() {
+                let window = windows.rule.len();
+                windows.rule.push(rule);
+                own.push(window);
+                let destructuring = info.destructuring_blocks.get(definition).copied().flatten();
+                for start in bodies.iter().copied().chain(destructuring) {
+                    starts.insert(usize::try_from(start).unwrap_or(usize::MAX), window);
+                }
+            }
         }
+        let mut window = 0;
+        for (at, instruction) in program.instructions.iter().enumerate() {
+            window = starts.get(&at).copied().unwrap_or(window);
+            windows.at.push(window);
+            if matches!(instruction, Instruction::Return { .. } | Instruction::Halt {}) {
+                window = 0;
+            }
+        }
+        windows
     }
-    let mut frame = outside;
-    let mut frames = Vec::with_capacity(program.instructions.len());
-    for (at, instruction) in program.instructions.iter().enumerate() {
-        if let Some(rule) = starts.get(&at) {
-            frame = *rule;
-        }
-        frames.push(frame);
-        if matches!(instruction, Instruction::Return { .. } | Instruction::Halt {}) {
-            frame = outside;
-        }
-    }
-    frames
 }
 
 struct Analysis<'p> {
     program: &'p Program,
+    windows: &'p Windows,
     data_level: u8,
     held: Vec<Vec<Held>>,
     changed: bool,
@@ -263,20 +278,29 @@ impl Analysis<'_> {
     }
 
     fn call(&mut self, at: usize, frame: usize, (dest, rule): (u8, usize), args: &[u8]) {
-        if let Some(calls) = self.flow.calls.get_mut(frame) {
+        let caller = self.windows.rule.get(frame).and_then(|caller| self.flow.calls.get_mut(*caller));
+        if let Some(calls) = caller {
             calls.push((rule, at));
         }
-        // The window of a function: its result, then its arguments.
-        for (argument, parameter) in args.iter().zip(1_u8..) {
-            let held = self.at(frame, *argument).clone();
-            self.write(rule, parameter, &held);
+        let (Some(info), Some(windows)) = (self.program.rule_infos.get(rule), self.windows.of.get(rule))
+        else {
+            return;
+        };
+        let mut result = Held::default();
+        for window in windows {
+            // The window of a function: its result, then its arguments.
+            for (argument, parameter) in args.iter().zip(1_u8..) {
+                let held = self.at(frame, *argument).clone();
+                self.write(*window, parameter, &held);
+            }
+            result.join(self.at(*window, info.result_reg));
         }
-        let Some(info) = self.program.rule_infos.get(rule) else { return };
-        let result = self.at(rule, info.result_reg).clone();
-        if info.definitions.len() > 1 {
+        if windows.len() > 1 && info.rule_type == RuleType::Complete {
             // Definitions that both hold must agree: their results are compared.
             self.flow.compared.push((at, result.level));
-            self.read_all(rule, &[info.result_reg]);
+            for window in windows {
+                self.read_all(*window, &[info.result_reg]);
+            }
         }
         self.write(frame, dest, &result);
     }

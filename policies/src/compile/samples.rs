@@ -11,7 +11,7 @@ use mindweave_metering::{
 
 use super::{Module, PolicyFault};
 use crate::error_kind::PolicyErrorKind;
-use crate::eval::{MAX_INSTRUCTIONS, evaluate, evaluate_within};
+use crate::eval::{MAX_INSTRUCTIONS, evaluate, evaluate_within, processor_time};
 use crate::facts::{BudgetUsage, CredentialKind, PolicyInput, PrincipalInput, RequestInput};
 use crate::governance::{OnError, OnStale, QuotaAction, QuotaSpec, QuotaUnit, QuotaWindow, Reserve};
 use crate::input::{FieldSet, Moment, document};
@@ -49,7 +49,7 @@ pub(super) fn try_all(module: &Arc<Module>) -> Result<Vec<PolicyFault>, Vec<Poli
         let input = sample.input(&principal, &usage);
         let moment = Moment::new(input.now, Some(input.time_zone));
         let document = document(&input, &moment, FieldSet::all());
-        if let Err(kind) = evaluate(module, &document) {
+        if let Err(kind) = evaluate(module, &document, processor_time()) {
             return Err(vec![fault(kind, name)]);
         }
         let few = MAX_INSTRUCTIONS / SLOW_PART;

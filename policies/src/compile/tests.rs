@@ -1,8 +1,9 @@
+use regorus::Value;
 use serde_json::json;
 
 use super::*;
 use crate::error_kind::PolicyErrorKind;
-use crate::eval::evaluate;
+use crate::eval::{Outcome, evaluate as evaluate_since, processor_time};
 use crate::input::tests::{Request, document_of};
 
 /// Compiles a module whose rules are these.
@@ -30,6 +31,10 @@ fn deny_if(body: &str) -> String {
     format!("deny contains {{\"reason\": \"no\", \"message\": \"no\"}} if {{ {body} }}\n")
 }
 
+fn evaluate(module: &Arc<Module>, input: &Value) -> Result<Outcome, PolicyErrorKind> {
+    evaluate_since(module, input, processor_time())
+}
+
 #[test]
 fn what_a_policy_reads_is_found_behind_aliases_imports_arguments_and_rules() {
     for (rules, expected) in [
@@ -52,6 +57,21 @@ fn what_a_policy_reads_is_found_behind_aliases_imports_arguments_and_rules() {
         ),
         (deny_if("not input.principal.labels.env"), vec!["principal.labels"]),
         (deny_if("[m | m := input.request.model][0] == \"m\""), vec!["request.model"]),
+        (
+            format!(
+                "{}{}",
+                deny_if("data.x[input.time.weekday]"),
+                deny_if("some r in input.principal.roles; r == \"a\"; input.time.hour < 6")
+            ),
+            vec!["principal.roles", "time.hour", "time.weekday"],
+        ),
+        (
+            format!(
+                "a(r) := 1 if r.stream\na(r) := 1 if {{ x := data.y; x > 1; r.method == \"GET\" }}\n{}",
+                deny_if("a(input.request)")
+            ),
+            vec!["request.method", "request.stream"],
+        ),
         (deny_if("true"), vec![]),
         (deny_if("input.time"), vec![]),
     ] {

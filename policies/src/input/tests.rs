@@ -11,8 +11,9 @@ use regorus::Value;
 use serde_json::json;
 
 use super::*;
-use crate::compile::{PolicySource, compile};
-use crate::eval::evaluate;
+use crate::compile::{Module, PolicySource, compile};
+use crate::error_kind::PolicyErrorKind;
+use crate::eval::{Outcome, evaluate as evaluate_since, processor_time};
 use crate::facts::{BudgetUsage, CredentialKind, PrincipalInput, RequestInput};
 use crate::governance::{OnError, OnStale, QuotaAction, QuotaSpec, QuotaUnit, QuotaWindow, Reserve};
 use crate::principal::Principal;
@@ -138,6 +139,10 @@ fn key_of(request: &Request, reads: FieldSet) -> Vec<u8> {
         write_key(&mut key, input, &Moment::new(input.now, Some(input.time_zone)), reads);
         key
     })
+}
+
+fn evaluate(module: &Arc<Module>, input: &Value) -> Result<Outcome, PolicyErrorKind> {
+    evaluate_since(module, input, processor_time())
 }
 
 #[test]
