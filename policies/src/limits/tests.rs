@@ -138,10 +138,7 @@ fn each_of_several_proxies_enforces_its_part() {
     let rule = rule(LimitMetric::OutputTokensPerMinute, 90, None);
     let cell = LimitCell::default();
     let held = rule.take(&cell, SECOND, output(30), third).unwrap().unwrap();
-    assert_eq!(
-        rule.take(&cell, SECOND, output(1), third),
-        Err(Duration::from_nanos(1_999_999_998))
-    );
+    assert_eq!(rule.take(&cell, SECOND, output(1), third), Err(Duration::from_nanos(1_999_999_998)));
     rule.settle(&cell, SECOND, held, &used(10), third);
     assert_eq!(rule.state(&cell, SECOND, third).unwrap().remaining, 20);
 }
