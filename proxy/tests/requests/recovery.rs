@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use mindweave_eventlog::{Journal, JournalConfig};
 use mindweave_metering::{Certainty, NanoUsd, Outcome};
+use mindweave_policy::PolicyMode;
 
+use crate::governed::{FORBIDS_A_MODEL, REVISION, body_for, policies, policy_with, post};
 use crate::proxy::TestProxy;
 use crate::wire::{Step, Upstream, call, open};
 
@@ -50,4 +52,18 @@ async fn requests_that_were_open_become_interrupted_events_and_finished_ones_sta
     let again = copy(&second);
     let (_journal, recovery) = Journal::open(JournalConfig::new(again.path())).unwrap();
     assert!(recovery.interrupted.is_empty());
+}
+
+#[tokio::test]
+async fn what_was_decided_about_a_request_outlives_the_proxy_that_decided_it() {
+    let mut hanging = Upstream::start(vec![Step::Hang]).await;
+    let shadow = policies(&[policy_with(FORBIDS_A_MODEL, PolicyMode::Shadow)]);
+    let first = TestProxy::governed(hanging.address, shadow).await;
+    let _client = open(first.address, post(&body_for("forbidden", 1))).await;
+    hanging.request().await;
+    let second = TestProxy::in_dir(copy(&first), &format!("http://{}", hanging.address), |_| {}).await;
+    let event = second.events(1).await.remove(0);
+    assert_eq!((event.outcome, event.requested_model.as_deref()), (Outcome::Interrupted, Some("forbidden")));
+    assert_eq!(event.decision.shadow, ["model_forbidden".into()]);
+    assert_eq!(event.decision.policy_revision, REVISION);
 }

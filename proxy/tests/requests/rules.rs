@@ -194,3 +194,23 @@ deny contains {"reason": "half_used", "message": "Half of it is used."} if input
     assert_eq!(call(proxy.address, post(&body_for(MODEL, 1))).await.status(), 200);
     assert_eq!(call(proxy.address, post(&body_for(MODEL, 1))).await.status(), 403);
 }
+
+#[tokio::test]
+async fn a_batch_must_fit_into_what_is_left_of_a_budget_and_holds_none_of_it() {
+    let item = |number: usize| {
+        let params = body_for(MODEL, 1_000);
+        format!(r#"{{"custom_id":"item-{number}","params":{params}}}"#)
+    };
+    let batch = |items: usize| {
+        let items: Vec<String> = (0..items).map(item).collect();
+        let body = format!(r#"{{"requests":[{}]}}"#, items.join(","));
+        post(&body).replace("/v1/messages", "/v1/messages/batches")
+    };
+    let mut upstream = Upstream::answering("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}").await;
+    let proxy = TestProxy::governed(upstream.address, budgets(vec![budget(QuotaUnit::Tokens, 10_000)])).await;
+    let refused = call(proxy.address, batch(10)).await;
+    assert_eq!(refused.header("mindweave-reason").as_deref(), Some("budget_exhausted"));
+    assert!(upstream.is_untouched());
+    assert_eq!(call(proxy.address, batch(2)).await.status(), 200);
+    assert_eq!(proxy.budget_usage(), (0, 0), "its results are charged when they are there");
+}
