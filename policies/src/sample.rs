@@ -53,8 +53,8 @@ pub struct SampleError {
 }
 
 impl SampleError {
-    fn new(place: impl Into<String>, message: impl ToString) -> Self {
-        Self { place: place.into(), message: message.to_string() }
+    fn new(place: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { place: place.into(), message: message.into() }
     }
 }
 

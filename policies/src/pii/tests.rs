@@ -2,6 +2,8 @@ use proptest::prelude::*;
 
 use super::*;
 
+const NOTHING: [&str; 0] = [];
+
 fn found_in(text: &str) -> Vec<&'static str> {
     let body = serde_json::json!({ "messages": [{ "role": "user", "content": text }] }).to_string();
     detect(body.as_bytes())
@@ -100,7 +102,7 @@ fn every_category_is_found_in_the_forms_that_people_write() {
 #[test]
 fn what_only_looks_like_personal_data_is_left_alone() {
     for text in NOTHINGS {
-        assert_eq!(found_in(text), [] as [&str; 0], "{text:?}");
+        assert_eq!(found_in(text), NOTHING, "{text:?}");
     }
 }
 
@@ -139,17 +141,17 @@ fn broken_escapes_end_nothing_early() {
         assert_eq!(detect(body.as_bytes()), ["email"], "{body}");
     }
     for body in ["\\", "\"\\u", "\"\\u0", "\"\\u004", "\\u0040", "@", "+", "\u{C2}", ""] {
-        assert_eq!(detect(body.as_bytes()), [] as [&str; 0], "{body}");
+        assert_eq!(detect(body.as_bytes()), NOTHING, "{body}");
     }
-    assert_eq!(detect(&[0xC2]), [] as [&str; 0]);
-    assert_eq!(detect(&[0xE2, 0x80]), [] as [&str; 0]);
+    assert_eq!(detect(&[0xC2]), NOTHING);
+    assert_eq!(detect(&[0xE2, 0x80]), NOTHING);
 }
 
 #[test]
 fn an_image_is_passed_over_and_what_follows_it_is_not() {
     let image = "iVBORw0KGgo/4111111111111111/AAAA".repeat(20_000);
     let long = format!(r#"{{"data":"{}{image}","text":"x"}}"#, "A".repeat(300));
-    assert_eq!(detect(long.as_bytes()), [] as [&str; 0]);
+    assert_eq!(detect(long.as_bytes()), NOTHING);
     let with_text = long.replace("\"x\"", "\"jane@example.com\"");
     assert_eq!(detect(with_text.as_bytes()), ["email"]);
 }

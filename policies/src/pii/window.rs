@@ -5,6 +5,7 @@
 pub(super) const LEAD: usize = 2;
 
 /// What a byte can be the start of.
+#[expect(clippy::indexing_slicing, reason = "`get_mut` is not const, and the index is below the length")]
 const CANDIDATES: [bool; 256] = {
     let mut table = [false; 256];
     let mut byte = 0;

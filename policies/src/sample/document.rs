@@ -80,7 +80,9 @@ fn read_time(input: &mut SampleInput, time: &Value) -> Result<(), SampleError> {
 }
 
 fn timestamp(place: &str, value: &Value) -> Result<Timestamp, SampleError> {
-    section::<String>(place, value)?.parse().map_err(|error| SampleError::new(place, error))
+    section::<String>(place, value)?
+        .parse()
+        .map_err(|error: jiff::Error| SampleError::new(place, error.to_string()))
 }
 
 fn object<'v>(place: &str, value: &'v Value) -> Result<&'v Map<String, Value>, SampleError> {
@@ -88,5 +90,5 @@ fn object<'v>(place: &str, value: &'v Value) -> Result<&'v Map<String, Value>, S
 }
 
 fn section<T: DeserializeOwned>(place: &str, value: &Value) -> Result<T, SampleError> {
-    T::deserialize(value).map_err(|error| SampleError::new(place, error))
+    T::deserialize(value).map_err(|error| SampleError::new(place, error.to_string()))
 }
