@@ -248,7 +248,7 @@ mod tests {
         assert_eq!(refused(&Delivery::encode(1, &batch(&[(4, b""), (3, b"")], 4))), DeliveryError::Order);
         assert_eq!(refused(&Delivery::encode(1, &batch(&[(3, b""), (3, b"")], 4))), DeliveryError::Order);
         assert_eq!(refused(&Delivery::encode(1, &batch(&[(5, b"")], 4))), DeliveryError::Order);
-        let mut later = whole.clone();
+        let mut later = whole;
         later[4] = 2;
         assert_eq!(refused(&later), DeliveryError::Version(2));
         assert_eq!(refused(b"{\"records\":[]}"), DeliveryError::NotADelivery);
