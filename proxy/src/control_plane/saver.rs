@@ -44,7 +44,7 @@ impl Saver {
     }
 
     /// Writes what changes until `stop`, then what is left.
-    pub(super) async fn run(&self, admission: &AdmissionControl, mut stop: watch::Receiver<bool>) {
+    pub(super) async fn run(&self, admission: &Arc<AdmissionControl>, mut stop: watch::Receiver<bool>) {
         let mut failing = false;
         loop {
             tokio::select! {
@@ -64,17 +64,17 @@ impl Saver {
         }
     }
 
-    async fn write(&self, admission: &AdmissionControl, failing: &mut bool) {
+    async fn write(&self, admission: &Arc<AdmissionControl>, failing: &mut bool) {
         let snapshot = self.snapshot.lock().take();
-        let counters = self.counters.swap(false, Ordering::Relaxed).then(|| admission.save());
+        let counters = self.counters.swap(false, Ordering::Relaxed).then(|| Arc::clone(admission));
         let cache = Arc::clone(&self.cache);
         let written = spawn_blocking(move || {
             if let Some((snapshot, lineage)) = snapshot {
                 let wire = Box::new(SnapshotWire::of(&snapshot, lineage));
                 cache.save(Kind::Snapshot, &WatchLine::Snapshot(wire).encode()?)?;
             }
-            if let Some(counters) = counters {
-                cache.save(Kind::Counters, &WatchLine::Usage(counters).encode()?)?;
+            if let Some(admission) = counters {
+                cache.save(Kind::Counters, &WatchLine::Usage(admission.save()).encode()?)?;
             }
             Ok::<_, std::io::Error>(())
         });
