@@ -18,7 +18,7 @@ mod text;
 mod window;
 
 use text::Unescaped;
-use window::{LEAD, Window};
+use window::{LEAD, TAIL, Window};
 
 /// Every category that [`detect`] knows.
 pub const CATEGORIES: [&str; 7] =
@@ -76,7 +76,7 @@ fn detect_by_windows(body: &[u8], window_bytes: usize) -> Vec<&'static str> {
     loop {
         let ended = text.fill(&mut window, OVERLAP_BYTES.saturating_add(window_bytes));
         if ended {
-            window.push(b'\n');
+            window.extend([b'\n'; TAIL]);
         }
         found.search(&Window::new(&window));
         if ended || found.is_complete() {

@@ -107,6 +107,18 @@ fn what_only_looks_like_personal_data_is_left_alone() {
 }
 
 #[test]
+fn a_number_that_a_window_cuts_is_not_taken_for_a_shorter_one() {
+    for text in
+        ["version 1.2.3.4.5 of it", "no 123-45-6789-1", "4111 1111 1111 1111-1", "x 2001:db8::1:2:3:4:5:6:7"]
+    {
+        for window in 1..=OVERLAP_BYTES {
+            let body = format!("{}{text}{}", ".".repeat(OVERLAP_BYTES), ".".repeat(OVERLAP_BYTES));
+            assert_eq!(detect_by_windows(body.as_bytes(), window), NOTHING, "{text:?} by {window}");
+        }
+    }
+}
+
+#[test]
 fn findings_are_named_once_in_a_fixed_order() {
     let text = FINDINGS.iter().rev().map(|(_, text)| *text).collect::<Vec<_>>().join("\n");
     assert_eq!(found_in(&text), CATEGORIES);

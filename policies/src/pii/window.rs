@@ -1,8 +1,11 @@
 //! A stretch of text under search.
 
-/// How many bytes at the start of a window are there to be looked back at only. A finding must begin behind them, and a
-/// byte must follow it: what does not fit is found in the window before or after.
+/// How many bytes at the start of a window are there to be looked back at only. A finding must begin behind them, as
+/// [`TAIL`] bytes must follow it: what does not fit is found in the window before or after.
 pub(super) const LEAD: usize = 2;
+
+/// How many bytes must follow a finding, so that it is known how the text goes on: `) 5` goes on with digits.
+pub(super) const TAIL: usize = 3;
 
 /// What a byte can be the start of.
 #[expect(clippy::indexing_slicing, reason = "`get_mut` is not const, and the index is below the length")]
@@ -62,9 +65,9 @@ impl<'a> Window<'a> {
         at >= LEAD && at.checked_sub(1).and_then(|before| self.at(before)).is_some_and(|byte| !is_word(byte))
     }
 
-    /// Whether a byte follows, and no word goes on.
+    /// Whether no word goes on to the right of this place, and enough of the text is there to tell what does.
     pub(super) fn ends_word(&self, end: usize) -> bool {
-        self.at(end).is_some_and(|byte| !is_word(byte))
+        self.slice(end, TAIL).and_then(<[u8]>::first).is_some_and(|byte| !is_word(*byte))
     }
 
     /// Where something may begin: letters and digits at the start of a word, marks anywhere.
