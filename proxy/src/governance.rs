@@ -27,6 +27,7 @@ pub(crate) use self::open_reservation::OpenReservation;
 pub(crate) use self::origin::{Origin, declared_length};
 pub(crate) use self::upkeep::{follow, upkeep};
 use crate::body::{HeldBytes, HoldFault, NoRoom, RequestBody, RequestBodyError, RequestWatch};
+use crate::clock;
 use crate::error::ProxyError;
 use crate::exchange::{Awaiting, Unadmitted};
 use crate::metrics;
@@ -123,6 +124,7 @@ impl Governance {
         let body = if in_force.needs_body() && asked.watch.is_read() {
             let body = self.hold(asked, body, record).await?;
             waited = before.elapsed();
+            record.timestamp = clock::now(); // an upload may last: windows and working hours count by the decision
             known = self.read(in_force, asked, &body).await?;
             body
         } else {

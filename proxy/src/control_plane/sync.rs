@@ -12,7 +12,7 @@ use mindweave_policy::{AdmissionControl, Snapshot, SnapshotStore, UsageFeed, Wat
 use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio::task::spawn_blocking;
-use tokio::time::Instant;
+use tokio::time::{Duration, Instant};
 
 use super::cache::Cache;
 use super::client::CallError;
@@ -23,6 +23,9 @@ use crate::{clock, metrics};
 
 /// More figures than these are taken off the threads that serve requests: each takes a fraction of a microsecond.
 const FEW_COUNTERS: usize = 1_000;
+
+/// How often figures are kept on disk while they do not change, for the sake of their age.
+const QUIET_SAVE: Duration = Duration::from_secs(15);
 
 /// What a proxy knows of its control plane's word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,6 +68,8 @@ struct State {
     waiting: Option<(Snapshot, Arc<str>)>,
     /// Whether the own journal's tail is counted.
     replayed: bool,
+    /// When figures were last given to be kept.
+    kept: Option<Instant>,
 }
 
 impl Sync {
@@ -197,6 +202,7 @@ impl Sync {
             self.admission.apply(snapshot); // figures of budgets that nobody knows would be lost
         }
         let (admission, at) = (Arc::clone(&self.admission), Instant::now().into_std());
+        let changed = feed.full || !feed.counters.is_empty();
         if feed.counters.len() <= FEW_COUNTERS {
             admission.feed(&feed, at);
         } else {
@@ -206,7 +212,10 @@ impl Sync {
             self.replay(state).await?;
             self.put_in_force(state, snapshot, lineage);
         }
-        self.saver.counters();
+        if changed || state.kept.is_none_or(|kept| kept.elapsed() >= QUIET_SAVE) {
+            state.kept = Some(Instant::now());
+            self.saver.counters();
+        }
         if state.replayed {
             self.known.send_if_modified(|known| std::mem::replace(known, Known::Current) != Known::Current);
         }
