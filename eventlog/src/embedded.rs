@@ -10,12 +10,15 @@ use std::future::Future;
 use std::time::Duration;
 
 use tokio::sync::watch;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::dead_letters::{DEAD_LETTER_FILE, DeadLetters, PutAside};
 use crate::error_chain::Chain;
 use crate::journal::{Events, Journal, ReadLimits, Sequence, Tail};
 use crate::metrics::ShipMetrics;
+
+/// How often the log is told that the sink still takes nothing: in an outage of hours, every attempt would fill it.
+const REMINDER: Duration = Duration::from_secs(60);
 
 /// Records that travel together.
 pub struct Batch {
@@ -124,7 +127,8 @@ pub async fn ship_with(
 ) -> ShipEnd {
     let (stop, stopping) = watch::channel(Phase::Running);
     let dead_letters = DeadLetters::in_folder(journal.folder());
-    let shipper = Shipper { config, journal, sink, dead_letters, metrics: ShipMetrics::new(), stopping };
+    let metrics = ShipMetrics::new();
+    let shipper = Shipper { config, journal, sink, dead_letters, metrics, stopping, warned: None };
     let run = shipper.run();
     tokio::pin!(run, shutdown);
     tokio::select! {
@@ -149,6 +153,8 @@ struct Shipper<S> {
     dead_letters: DeadLetters,
     metrics: ShipMetrics,
     stopping: watch::Receiver<Phase>,
+    /// When the log was last told that the sink takes nothing; `None` once it takes something.
+    warned: Option<Instant>,
 }
 
 impl<S: EventSink> Shipper<S> {
@@ -211,6 +217,7 @@ impl<S: EventSink> Shipper<S> {
         while !batch.records.is_empty() {
             match self.sink.deliver(&batch).await {
                 Ok(()) => {
+                    self.warned = None;
                     self.metrics
                         .shipped_records
                         .increment(u64::try_from(batch.records.len()).unwrap_or(u64::MAX));
@@ -248,13 +255,12 @@ impl<S: EventSink> Shipper<S> {
         true
     }
 
-    async fn pause(&self, pause: &mut Duration, error: &SinkError) {
+    async fn pause(&mut self, pause: &mut Duration, error: &SinkError) {
         self.metrics.retries.increment(1);
-        tracing::warn!(
-            error = %Chain(error),
-            retry_in_ms = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX),
-            "events stay in the journal"
-        );
+        if self.warned.is_none_or(|last| last.elapsed() >= REMINDER) {
+            self.warned = Some(Instant::now());
+            tracing::warn!(error = %Chain(error), "events stay in the journal until they can be delivered");
+        }
         sleep(*pause).await;
         *pause = pause.saturating_mul(2).min(self.config.max_retry);
     }

@@ -184,28 +184,34 @@ async fn a_sink_that_is_down_gets_the_same_events_until_it_takes_them() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_pause_between_tries_doubles_up_to_its_limit() {
+async fn the_pause_between_tries_doubles_up_to_its_limit_and_the_log_is_told_once_a_minute() {
     let dir = tempfile::tempdir().unwrap();
     let journal = journal(dir.path());
     let (_stop, stopping) = watch::channel(Phase::Running);
     let config = ShipConfig::default();
     let dead_letters = DeadLetters::in_folder(dir.path());
-    let shipper = Shipper {
+    let mut shipper = Shipper {
         config,
         journal,
         sink: Ledger::default(),
         dead_letters,
         metrics: ShipMetrics::new(),
         stopping,
+        warned: None,
     };
     let mut pause = config.first_retry;
     let mut waited = Vec::new();
+    let start = tokio::time::Instant::now();
     for _ in 0..8 {
         let begun = tokio::time::Instant::now();
         shipper.pause(&mut pause, &SinkError::Retry("down".into())).await;
         waited.push(begun.elapsed().as_millis());
     }
     assert_eq!(waited, [100, 200, 400, 800, 1600, 3200, 5000, 5000]);
+    assert_eq!(shipper.warned, Some(start), "once for all of these");
+    tokio::time::advance(REMINDER).await;
+    shipper.pause(&mut pause, &SinkError::Retry("down".into())).await;
+    assert!(shipper.warned > Some(start), "and again after a minute");
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@
 //! Connections are made as those to the API are (name look-up, TLS, time limits) but live apart from them: the API's
 //! circuit breaker, pool and metrics are about the API.
 
+use std::io;
 use std::path::PathBuf;
 
 use bytes::Bytes;
@@ -29,7 +30,7 @@ const JSON: HeaderValue = HeaderValue::from_static("application/json");
 pub(crate) enum CallError {
     /// No connection.
     #[error("no connection to the control plane")]
-    Connect(#[source] UpstreamError),
+    Connect(#[source] io::Error),
     /// The connection broke.
     #[error("the connection to the control plane broke")]
     Http(#[source] hyper::Error),
@@ -69,6 +70,16 @@ pub(crate) enum CallError {
 }
 
 impl CallError {
+    /// Why connecting failed, in words that are not about the API.
+    fn no_connection(error: UpstreamError) -> Self {
+        Self::Connect(match error {
+            UpstreamError::Connect(cause) => cause,
+            UpstreamError::Tls(cause) => io::Error::other(format!("tls: {cause}")),
+            UpstreamError::ConnectTimeout => io::ErrorKind::TimedOut.into(),
+            other => io::Error::other(other),
+        })
+    }
+
     /// What an answer with this status means.
     pub(crate) fn refusal(status: StatusCode) -> Self {
         match status {
@@ -111,7 +122,7 @@ impl Client {
 
     /// Connects.
     pub(super) async fn connect(&self) -> Result<Connection, CallError> {
-        let stream = self.target.connect().await.map_err(CallError::Connect)?;
+        let stream = self.target.connect().await.map_err(CallError::no_connection)?;
         let (sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(CallError::Http)?;
         let mut driver = JoinSet::new();
         driver.spawn(async move {
