@@ -152,7 +152,7 @@ async fn steady_traffic_is_delivered_once_per_linger_and_not_once_per_event() {
     let dir = tempfile::tempdir().unwrap();
     let (journal, ledger) = (journal(dir.path()), Ledger::default());
     let config = ShipConfig { linger: Duration::from_millis(30), ..ShipConfig::default() };
-    let begun = tokio::time::Instant::now();
+    let begun = Instant::now();
     let (stop, task) = start(config, &journal, &ledger);
     for number in 0..EVENTS {
         journal.append_event(&number.to_be_bytes()).unwrap();
@@ -201,9 +201,9 @@ async fn the_pause_between_tries_doubles_up_to_its_limit_and_the_log_is_told_onc
     };
     let mut pause = config.first_retry;
     let mut waited = Vec::new();
-    let start = tokio::time::Instant::now();
+    let start = Instant::now();
     for _ in 0..8 {
-        let begun = tokio::time::Instant::now();
+        let begun = Instant::now();
         shipper.pause(&mut pause, &SinkError::Retry("down".into())).await;
         waited.push(begun.elapsed().as_millis());
     }
