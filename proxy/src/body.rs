@@ -161,6 +161,14 @@ impl RequestBody {
     }
 }
 
+impl Default for RequestBody {
+    /// No body.
+    fn default() -> Self {
+        let watch = RequestWatch::new(None, RequestEnd::Complete);
+        Self { source: Source::Gone, awaited: None, passed: 0, limit: 0, watch }
+    }
+}
+
 impl Body for RequestBody {
     type Data = Bytes;
     type Error = RequestBodyError;

@@ -1,5 +1,6 @@
 //! Accepting connections: HTTP/1.1 and HTTP/2 on one port, plain or TLS, and an orderly end.
 
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -10,7 +11,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_rustls::TlsAcceptor;
@@ -77,6 +78,16 @@ pub struct Simulator {
     accepting: JoinHandle<()>,
 }
 
+/// Connections that may wait to be accepted: load tests open hundreds at once.
+const ACCEPT_BACKLOG: u32 = 4_096;
+
+fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(ACCEPT_BACKLOG)
+}
+
 impl Simulator {
     /// Starts serving on the current tokio runtime.
     ///
@@ -87,7 +98,7 @@ impl Simulator {
         let defaults = Steering::default().with(&config.defaults).map_err(StartError::Defaults)?;
         let tls = config.tls.as_ref().map(acceptor).transpose()?;
         let listen = |cause| StartError::Listen { address: config.listen, cause };
-        let listener = TcpListener::bind(config.listen).await.map_err(listen)?;
+        let listener = bind(config.listen).map_err(listen)?;
         let local_addr = listener.local_addr().map_err(listen)?;
         let log = Arc::new(RequestLog::new(config.log_capacity));
         let scheme = if tls.is_some() { "https" } else { "http" };

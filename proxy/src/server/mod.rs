@@ -14,6 +14,7 @@ mod stream;
 mod tls;
 mod watchdog;
 
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -21,7 +22,7 @@ use bytes::Bytes;
 use http::{Request, Response};
 use http_body::Body;
 use hyper::body::Incoming;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{Duration, Instant, timeout_at};
@@ -95,7 +96,7 @@ impl Server {
         let mut listeners = Vec::with_capacity(config.listen.len());
         for address in &config.listen {
             let bind = |cause| ServerError::Bind { address: *address, cause };
-            let listener = TcpListener::bind(address).await.map_err(bind)?;
+            let listener = listen(*address).map_err(bind)?;
             let local = listener.local_addr().map_err(bind)?;
             listeners.push((listener, local));
         }
@@ -143,6 +144,17 @@ impl Server {
         metrics::server().drain_aborts.increment(u64::try_from(aborted).unwrap_or(u64::MAX));
         Drained { aborted }
     }
+}
+
+/// Connections that may wait to be accepted. The usual 128 overflow when a few hundred clients come at once, and the kernel then
+/// lets them wait for seconds or resets them. The system's own bound (`net.core.somaxconn`) is 4096 since Linux 5.4.
+const ACCEPT_BACKLOG: u32 = 4_096;
+
+fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    socket.set_reuseaddr(true)?; // or a restart would wait for the last process' connections
+    socket.bind(address)?;
+    socket.listen(ACCEPT_BACKLOG)
 }
 
 #[cfg(test)]

@@ -5,7 +5,6 @@ mod lifecycle;
 mod limits;
 mod secure;
 
-use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;

@@ -1,7 +1,8 @@
 //! The client side: from a request to a response whose body streams.
 //!
-//! `send` makes one attempt at one request. The client owns retries: a call that failed half-way may have been billed. The one
-//! exception is invisible: a pooled connection that turns out to be closed before anything was sent on it is replaced.
+//! `send` makes one attempt at one request. The client owns retries: a call that failed half-way may have been billed. The
+//! exceptions are invisible: a pooled connection that turns out to be closed before anything was sent on it is replaced, and a
+//! request that only looks (a bodiless GET, HEAD or OPTIONS) goes again where such a connection ended without an answer.
 //!
 //! Upgrades are not offered to the upstream (the caller drops `upgrade`), so a response that switches protocols is an error.
 
@@ -25,7 +26,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::header::HeaderValue;
-use http::{Request, Response, StatusCode, Version};
+use http::{Method, Request, Response, StatusCode, Version};
 use http_body::Body;
 use tokio::time::Duration;
 
@@ -43,13 +44,29 @@ use self::stream::Stream;
 pub(crate) use self::target::Target;
 use crate::metrics;
 
-/// What a request can carry. `Unpin`, because hyper's HTTP/2 client moves it.
+/// What a request can carry. `Unpin`, because hyper's HTTP/2 client moves it; its default is no body.
 pub(crate) trait RequestBody:
-    Body<Data = Bytes, Error: Into<BoxError>> + Send + Unpin + 'static
+    Body<Data = Bytes, Error: Into<BoxError>> + Default + Send + Unpin + 'static
 {
 }
 
-impl<B: Body<Data = Bytes, Error: Into<BoxError>> + Send + Unpin + 'static> RequestBody for B {}
+impl<B: Body<Data = Bytes, Error: Into<BoxError>> + Default + Send + Unpin + 'static> RequestBody for B {}
+
+/// The same request once more, where sending it twice is as good as once: it has no body and asks for nothing to be done
+/// (RFC 9110, section 9.2.1), so that nothing can be billed twice.
+fn spare<B: RequestBody>(request: &Request<B>) -> Option<Request<B>> {
+    let only_looks = matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
+    if !only_looks || !request.body().is_end_stream() {
+        return None;
+    }
+    let mut copy = Request::new(B::default());
+    *copy.method_mut() = request.method().clone();
+    *copy.uri_mut() = request.uri().clone();
+    *copy.version_mut() = request.version();
+    *copy.headers_mut() = request.headers().clone();
+    *copy.extensions_mut() = request.extensions().clone();
+    Some(copy)
+}
 
 /// How long silence is borne.
 #[derive(Clone, Copy, Debug)]
@@ -173,6 +190,7 @@ impl<B: RequestBody> Inner<B> {
                 }
                 None => self.open().await?,
             };
+            let spare = if *on_reused { spare(&request) } else { None };
             let outcome = match route {
                 Route::Http1(connection) => connection.send(self.base.as_http1(request), &self.limits).await,
                 Route::Http2(slot) => {
@@ -190,6 +208,13 @@ impl<B: RequestBody> Inner<B> {
                         metrics::upstream().stale_connections.increment(1);
                         request = unsent;
                     }
+                    Unsent { error: UpstreamError::ClosedEarly(cause), .. } => match spare {
+                        Some(spare) => {
+                            metrics::upstream().stale_connections.increment(1);
+                            request = spare;
+                        }
+                        None => return Err(UpstreamError::ClosedEarly(cause)),
+                    },
                     Unsent { error, .. } => return Err(error),
                 },
             }

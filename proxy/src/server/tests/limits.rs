@@ -153,3 +153,18 @@ async fn the_handler_is_dropped_when_its_client_leaves() {
     drop(tcp);
     until("the handler is dropped", || running.echo.abandoned.load(Ordering::SeqCst) == 1).await;
 }
+
+#[tokio::test]
+async fn a_burst_of_clients_waits_to_be_accepted_and_nobody_is_turned_away() {
+    let listener = listen(LOCAL).unwrap(); // and nobody accepts
+    let address = listener.local_addr().unwrap();
+    let mut clients = JoinSet::new();
+    for _ in 0..500 {
+        clients.spawn(timeout(PATIENCE, TcpStream::connect(address)));
+    }
+    let mut waiting = Vec::new();
+    while let Some(client) = clients.join_next().await {
+        waiting.push(client.unwrap().expect("the kernel takes the connection").unwrap());
+    }
+    assert_eq!(waiting.len(), 500);
+}

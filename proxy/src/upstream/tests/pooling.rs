@@ -50,6 +50,30 @@ async fn a_pooled_connection_that_was_closed_meanwhile_costs_nothing_but_a_new_o
 }
 
 #[tokio::test]
+async fn what_only_looks_goes_again_when_its_used_connection_ends_without_an_answer_and_nothing_else_does() {
+    let scripted = Scripted::start(|_, mut tcp| async move {
+        read_head(&mut tcp).await?;
+        tcp.write_all(OK).await?;
+        read_head(&mut tcp).await?; // takes the second request and ends
+        Ok(())
+    })
+    .await;
+    let upstream = scripted.upstream();
+    for method in [Method::GET, Method::HEAD, Method::OPTIONS] {
+        let request =
+            || Request::builder().method(method.clone()).uri("/x").header("host", "test").body(empty());
+        for _ in 0..3 {
+            let response = timeout(PATIENCE, upstream.send(request().unwrap())).await.unwrap();
+            let status = response.unwrap().into_parts().0.status;
+            assert_eq!(status, StatusCode::OK, "{method}");
+        }
+    }
+    fetch(&upstream, get("/")).await;
+    let reused = timeout(PATIENCE, upstream.send(post("/", full("body")))).await.unwrap();
+    assert!(matches!(reused, Err(UpstreamError::ClosedEarly(_))), "it may have been worked on, and billed");
+}
+
+#[tokio::test]
 async fn what_the_upstream_will_close_is_not_kept() {
     for answer in [
         &b"HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 2\r\n\r\nok"[..],
