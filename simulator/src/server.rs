@@ -47,7 +47,7 @@ pub enum StartError {
         address: SocketAddr,
         /// What the system said.
         #[source]
-        cause: std::io::Error,
+        cause: io::Error,
     },
     /// The steering defaults are wrong.
     #[error("the steering defaults are wrong")]
