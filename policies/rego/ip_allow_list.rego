@@ -23,10 +23,12 @@ deny contains {"reason": "address_not_allowed", "message": message} if {
 
 allowed if {
 	some network in data.networks["*"]
+	net.cidr_is_valid(network)
 	net.cidr_contains(network, input.request.client_ip)
 }
 
 allowed if {
 	some network in data.networks[input.principal.project_id]
+	net.cidr_is_valid(network)
 	net.cidr_contains(network, input.request.client_ip)
 }

@@ -4,7 +4,7 @@
 #   hours:        by weekday ("Monday"): from and to as "HH:MM", 24 hours; "24:00" is the end of the day. `from` is
 #                 inside, `to` is not. Where `to` is before `from`, the hours run past midnight into the next day.
 #                 A weekday that is not there is closed.
-#   time_zone:    IANA name. Optional; the organisation's time zone if not given.
+#   time_zone:    IANA name. Optional; the organisation's time zone if not given. An unknown one is an error of the policy.
 #   exempt_roles: roles that may work at any time. Optional.
 #
 # Reads the time to the minute, so decisions are cached for up to a minute.

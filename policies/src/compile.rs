@@ -9,12 +9,19 @@
 //! 3. The *meter* ([`builtins`]) charges calls of builtins before they are made.
 //! 4. The *machine* ([`crate::eval`]) counts instructions and looks at the clock.
 
+mod agreement;
+mod arithmetic;
 mod bounds;
 mod builtins;
 mod charges;
 mod child;
+mod failure;
 mod faults;
 mod flow;
+mod format;
+mod guards;
+mod heads;
+mod layout;
 mod lints;
 mod module;
 mod nesting;
@@ -22,6 +29,7 @@ mod samples;
 mod step;
 #[cfg(test)]
 mod tests;
+mod text;
 mod worker;
 
 use std::ffi::OsString;
@@ -31,7 +39,8 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-pub(crate) use builtins::begin as begin_builtin_allowance;
+pub(crate) use builtins::{begin as begin_evaluation, begin_entry_point};
+pub(crate) use failure::last_failure;
 pub(crate) use module::{Module, compile};
 pub use worker::run_compile_worker;
 

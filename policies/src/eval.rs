@@ -18,7 +18,7 @@ use regorus::rvm::RegoVM;
 use regorus::rvm::vm::VmError;
 use regorus::utils::limits::ExecutionTimerConfig;
 
-use crate::compile::{Module, begin_builtin_allowance};
+use crate::compile::{Module, begin_entry_point, begin_evaluation, last_failure};
 use crate::error_kind::PolicyErrorKind;
 use crate::verdict::{Said, verdicts};
 
@@ -119,11 +119,12 @@ fn run(
         check_interval: CLOCK_INTERVAL,
     }));
     vm.set_input(input.clone());
-    begin_builtin_allowance();
+    begin_evaluation();
     // A panic in the engine must cost this request its policy, not the worker its thread. The machine is thrown away then.
     let result = catch_unwind(AssertUnwindSafe(|| {
         let denials = verdicts(&vm.execute_entry_point_by_index(0).map_err(|error| kind_of(&error))?)?;
         let warnings = if module.warns {
+            begin_entry_point();
             verdicts(&vm.execute_entry_point_by_index(1).map_err(|error| kind_of(&error))?)?
         } else {
             Vec::new()
@@ -145,6 +146,8 @@ fn run(
 fn kind_of(error: &VmError) -> PolicyErrorKind {
     match error {
         VmError::InstructionLimitExceeded { .. } => PolicyErrorKind::InstructionLimit,
+        // Errors come as a limit, the only kind that a rule does not swallow.
+        VmError::MemoryLimitExceeded { .. } if last_failure().is_some() => PolicyErrorKind::Runtime,
         VmError::MemoryLimitExceeded { .. }
         | VmError::MemoryBudgetExceeded { .. }
         | VmError::RegexSizeLimitExceeded { .. } => PolicyErrorKind::WorkLimit,

@@ -8,7 +8,7 @@ use regorus::Value;
 use regorus::rvm::program::Program;
 
 use super::flow::Flow;
-use super::{PolicyFault, builtins};
+use super::{PolicyFault, agreement, builtins};
 
 /// Deepest chain of rules calling rules. Each takes a few kilobytes of the worker's stack.
 const MAX_CALL_DEPTH: usize = 32;
@@ -33,7 +33,7 @@ pub(super) fn faults(program: &Program, flow: &Flow) -> Vec<PolicyFault> {
         faults.push(PolicyFault::everywhere(message));
     }
     for (index, info) in program.builtin_info_table.iter().enumerate() {
-        if !builtins::is_allowed(&info.name) {
+        if !builtins::is_allowed(&info.name) && agreement::named(&info.name).is_none() {
             faults.push(fault_at(program, call_of_builtin(program, index), refused_builtin(&info.name)));
         }
     }

@@ -8,11 +8,14 @@
 use std::cell::Cell;
 use std::sync::LazyLock;
 
-use regorus::rvm::program::Program;
+use regorus::rvm::Instruction;
+use regorus::rvm::instructions::BuiltinCallParams;
+use regorus::rvm::program::{BuiltinInfo, Program};
 use regorus::unstable::{BUILTINS, Expr, Ref, Span};
 use regorus::{LimitError, Value};
 
-use super::charges as charge;
+use super::failure::{self, Failure, fail};
+use super::{agreement, arithmetic, charges as charge, format};
 
 /// What the builtins of one evaluation may do together, in units: about a byte touched each, a nanosecond or less. The
 /// costliest evaluation so takes some milliseconds in builtins, and holds as many megabytes.
@@ -27,7 +30,7 @@ thread_local! {
 }
 
 /// A builtin as the virtual machine calls it.
-type Builtin = fn(&Span, &[Ref<Expr>], &[Value], bool) -> anyhow::Result<Value>;
+pub(super) type Builtin = fn(&Span, &[Ref<Expr>], &[Value], bool) -> anyhow::Result<Value>;
 
 /// A builtin that policies may call.
 struct Allowed {
@@ -38,15 +41,31 @@ struct Allowed {
     scalar: bool,
 }
 
-/// Gives the evaluation that begins now its allowance.
+/// Gives the evaluation that begins now its allowance, and nothing of the one before.
 pub(crate) fn begin() {
     LEFT.set(ALLOWANCE);
+    begin_entry_point();
+}
+
+/// Forgets what rules gave: they are evaluated anew.
+pub(crate) fn begin_entry_point() {
+    failure::clear();
+    agreement::clear();
+}
+
+/// How a builtin takes what it cannot work on.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Manner {
+    /// That is an error, and ends the evaluation. What is not known (`null`) is not: the result is undefined then.
+    Strict,
+    /// The result is undefined: it reads texts that clients send, and has to find out whether they can be read.
+    Parser,
 }
 
 fn metered(
-    builtin: Option<Builtin>,
+    (name, builtin, manner): (&'static str, Option<Builtin>, Manner),
     charge: Option<u64>,
-    (span, params, args, strict): (&Span, &[Ref<Expr>], &[Value], bool),
+    (span, params, args): (&Span, &[Ref<Expr>], &[Value]),
 ) -> anyhow::Result<Value> {
     let left = LEFT.get();
     let charge = charge.unwrap_or(u64::MAX).saturating_add(CALL);
@@ -56,19 +75,28 @@ fn metered(
         return Err(LimitError::MemoryLimitExceeded { usage, limit: ALLOWANCE }.into());
     };
     LEFT.set(rest);
-    builtin(span, params, args, strict)
+    match builtin(span, params, args, manner == Manner::Strict) {
+        Err(error) if error.downcast_ref::<LimitError>().is_some() => Err(error),
+        Err(_) if manner == Manner::Parser || args.contains(&Value::Null) => Ok(Value::Undefined),
+        Err(_) => fail(Failure::Function(name)),
+        Ok(value) => Ok(value),
+    }
 }
 
 macro_rules! allowed {
-    ($($name:literal => $charge:path, $scalar:literal;)*) => {
+    ($($name:literal => $charge:path, $scalar:literal $(, $manner:ident)? $(= $own:path)?;)*) => {
         &[$(Allowed {
             name: $name,
             scalar: $scalar,
             metered: {
-                fn call(span: &Span, params: &[Ref<Expr>], args: &[Value], strict: bool) -> anyhow::Result<Value> {
-                    static BUILTIN: LazyLock<Option<Builtin>> =
-                        LazyLock::new(|| BUILTINS.get($name).map(|(builtin, _)| *builtin));
-                    metered(*BUILTIN, $charge(args), (span, params, args, strict))
+                fn call(span: &Span, params: &[Ref<Expr>], args: &[Value], _: bool) -> anyhow::Result<Value> {
+                    const MANNERS: &[Manner] = &[$(Manner::$manner,)? Manner::Strict];
+                    static BUILTIN: LazyLock<Option<Builtin>> = LazyLock::new(|| {
+                        let own: &[Builtin] = &[$($own)?];
+                        own.first().copied().or_else(|| BUILTINS.get($name).map(|(builtin, _)| *builtin))
+                    });
+                    let [manner, ..] = MANNERS else { return Ok(Value::Undefined) };
+                    metered(($name, *BUILTIN, *manner), $charge(args), (span, params, args))
                 }
                 call
             },
@@ -93,15 +121,15 @@ const ALLOWED: &[Allowed] = allowed! {
     "bits.or" => charge::whole, true;
     "bits.rsh" => charge::whole, true;
     "bits.xor" => charge::whole, true;
-    "to_number" => charge::number_text, true;
-    "base64.decode" => charge::text, true;
+    "to_number" => charge::number_text, true, Parser;
+    "base64.decode" => charge::text, true, Parser;
     "base64.encode" => charge::text, true;
     "base64.is_valid" => charge::text, true;
-    "hex.decode" => charge::text, true;
+    "hex.decode" => charge::text, true, Parser;
     "hex.encode" => charge::text, true;
     "json.is_valid" => charge::json_text, true;
     "json.marshal" => charge::marshal, true;
-    "json.unmarshal" => charge::json_text, false;
+    "json.unmarshal" => charge::json_text, false, Parser;
     "json.filter" => charge::whole, false;
     "json.remove" => charge::whole, false;
     "glob.match" => charge::glob, true;
@@ -126,7 +154,7 @@ const ALLOWED: &[Allowed] = allowed! {
     "regex.find_n" => charge::regex, false;
     "regex.replace" => charge::regex_replace, true;
     "regex.split" => charge::regex, false;
-    "semver.compare" => charge::text, true;
+    "semver.compare" => charge::text, true, Parser;
     "semver.is_valid" => charge::text, true;
     "intersection" => charge::whole, false;
     "union" => charge::whole, false;
@@ -141,7 +169,7 @@ const ALLOWED: &[Allowed] = allowed! {
     "lower" => charge::text, true;
     "replace" => charge::replace, true;
     "split" => charge::pieces, false;
-    "sprintf" => charge::sprintf, true;
+    "sprintf" => charge::sprintf, true = format::sprintf;
     "startswith" => charge::text, true;
     "strings.any_prefix_match" => charge::product, true;
     "strings.any_suffix_match" => charge::product, true;
@@ -161,9 +189,9 @@ const ALLOWED: &[Allowed] = allowed! {
     "time.date" => charge::whole, true;
     "time.diff" => charge::whole, true;
     "time.format" => charge::whole, true;
-    "time.parse_duration_ns" => charge::whole, true;
-    "time.parse_ns" => charge::whole, true;
-    "time.parse_rfc3339_ns" => charge::whole, true;
+    "time.parse_duration_ns" => charge::whole, true, Parser;
+    "time.parse_ns" => charge::whole, true, Parser;
+    "time.parse_rfc3339_ns" => charge::whole, true, Parser;
     "time.weekday" => charge::whole, true;
     "is_array" => charge::constant, true;
     "is_boolean" => charge::constant, true;
@@ -173,8 +201,8 @@ const ALLOWED: &[Allowed] = allowed! {
     "is_set" => charge::constant, true;
     "is_string" => charge::constant, true;
     "type_name" => charge::constant, true;
-    "units.parse" => charge::number_text, true;
-    "units.parse_bytes" => charge::number_text, true;
+    "units.parse" => charge::number_text, true, Parser;
+    "units.parse_bytes" => charge::number_text, true, Parser;
 };
 
 fn allowed(name: &str) -> Option<&'static Allowed> {
@@ -191,34 +219,31 @@ pub(super) fn is_scalar(name: &str) -> bool {
     allowed(name).is_some_and(|allowed| allowed.scalar)
 }
 
-/// Puts metered builtins in place of the program's own, and a metered multiplication.
+/// Puts metered builtins in place of the program's own, and functions in place of operators.
 ///
 /// # Errors
 /// The name of one that is not allowed.
 pub(super) fn meter(program: &mut Program) -> Result<(), String> {
+    let mut instructions = std::mem::take(&mut program.instructions);
+    for instruction in &mut instructions {
+        let Some((operator, dest, [left, right])) = arithmetic::operator(instruction) else { continue };
+        let known = program.builtin_info_table.iter().position(|info| info.name == operator.name);
+        let builtin_index = match known.and_then(|index| u16::try_from(index).ok()) {
+            Some(index) => index,
+            None => program.add_builtin_info(BuiltinInfo { name: operator.name.to_owned(), num_args: 2 }),
+        };
+        let args = [left, right, 0, 0, 0, 0, 0, 0];
+        let params = BuiltinCallParams { dest, builtin_index, num_args: 2, args };
+        *instruction = Instruction::BuiltinCall { params_index: program.add_builtin_call_params(params) };
+    }
+    program.instructions = instructions;
     program.resolved_builtins.clear();
     for info in &program.builtin_info_table {
-        let allowed = allowed(&info.name).ok_or_else(|| info.name.clone())?;
+        let own =
+            agreement::named(&info.name).or_else(|| arithmetic::named(&info.name).map(|own| own.function));
+        let function = own.or_else(|| allowed(&info.name).map(|allowed| allowed.metered));
         let arguments = u8::try_from(info.num_args).unwrap_or(u8::MAX);
-        program.resolved_builtins.push((allowed.metered, arguments));
+        program.resolved_builtins.push((function.ok_or_else(|| info.name.clone())?, arguments));
     }
     Ok(())
-}
-
-/// The name of the metered multiplication among a program's builtins.
-pub(super) const MULTIPLY: &str = "mindweave.multiply";
-
-/// Multiplies numbers of a size that requests and budgets have. Rego's numbers have no bound, and squaring one thirty
-/// times in a row makes one of a gigabyte.
-pub(super) fn multiply(_: &Span, _: &[Ref<Expr>], args: &[Value], _: bool) -> anyhow::Result<Value> {
-    let small = |value: &Value| value.as_i128().is_ok() || value.as_f64().is_ok_and(f64::is_finite);
-    match args {
-        [left, right] if small(left) && small(right) => {
-            Ok(Value::from(left.as_number()?.mul(right.as_number()?)?))
-        }
-        [Value::Number(_), Value::Number(_)] => {
-            Err(LimitError::MemoryLimitExceeded { usage: u64::MAX, limit: ALLOWANCE }.into())
-        }
-        _ => Ok(Value::Undefined),
-    }
 }

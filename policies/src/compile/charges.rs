@@ -170,7 +170,7 @@ pub(super) fn replace_n(args: &[Value]) -> Option<u64> {
     Some(size(pairs)?.saturating_mul(size(text)?))
 }
 
-/// A text with values in it, padded as the format says.
+/// A text with values in it, padded as the format says; made twice where the first try fails.
 pub(super) fn sprintf(args: &[Value]) -> Option<u64> {
     let [Value::String(format), values] = args else { return whole(args) };
     let mut width = 0_u64;
@@ -185,7 +185,7 @@ pub(super) fn sprintf(args: &[Value]) -> Option<u64> {
         width = width.saturating_add(digits);
     }
     let values = size(values)?.saturating_mul(6);
-    Some(values.saturating_add(width).saturating_add(length(format)))
+    Some(values.saturating_add(width).saturating_add(length(format)).saturating_mul(2))
 }
 
 /// From one number to another.

@@ -101,7 +101,7 @@ pub(super) fn analyse(program: &Program, data_values: usize) -> Flow {
 
 /// Where registers are the same ones. The machine clears them between the definitions of a rule, but for the result and
 /// the arguments, so that each definition counts as a window of its own.
-struct Windows {
+pub(super) struct Windows {
     /// Of each instruction.
     at: Vec<usize>,
     /// The rule of each window; one more than there are rules for what runs outside of rules.
@@ -111,7 +111,17 @@ struct Windows {
 }
 
 impl Windows {
-    fn of(program: &Program) -> Self {
+    /// The rule that an instruction belongs to; the number of rules outside of all.
+    pub(super) fn rule_at(&self, at: usize) -> usize {
+        self.rule.get(self.window_at(at)).copied().unwrap_or(usize::MAX)
+    }
+
+    /// The window of an instruction.
+    pub(super) fn window_at(&self, at: usize) -> usize {
+        self.at.get(at).copied().unwrap_or(0)
+    }
+
+    pub(super) fn of(program: &Program) -> Self {
         let outside = program.rule_infos.len();
         let mut windows = Self { at: Vec::new(), rule: vec![outside], of: vec![Vec::new(); outside] };
         let mut starts: HashMap<usize, usize> = HashMap::new();

@@ -3,12 +3,12 @@
 use std::collections::HashSet;
 
 use regorus::rvm::Instruction;
-use regorus::rvm::program::Program;
+use regorus::rvm::program::{Program, RuleInfo, RuleType};
 
-use super::PolicyFault;
 use super::bounds::fault_at;
-use super::flow::Flow;
+use super::flow::{Flow, Windows};
 use super::module::called_builtins;
+use super::{PolicyFault, text};
 
 /// Functions that cost as much as a small policy each, and what does the same for less. Measured: a prefix test takes a
 /// tenth of a microsecond, a regex 3 us, a glob 8 us.
@@ -34,6 +34,8 @@ pub(super) fn warnings(program: &Program, flow: &Flow) -> Vec<PolicyFault> {
         let message = format!("input.{path} does not exist, so that what asks for it is never true");
         warnings.push(fault_at(program, Some(*at), message));
     }
+    warnings.extend(uncertain_texts(program));
+    warnings.extend(several_values(program));
     let called = called_builtins(program);
     for (name, message) in SLOW {
         if called.contains(name) {
@@ -53,6 +55,39 @@ pub(super) fn warnings(program: &Program, flow: &Flow) -> Vec<PolicyFault> {
     warnings
 }
 
+/// Verdicts whose text may be undefined, in which case they are none.
+fn uncertain_texts(program: &Program) -> Vec<PolicyFault> {
+    let windows = Windows::of(program);
+    let added = program.instructions.iter().enumerate().filter_map(|(at, instruction)| match *instruction {
+        Instruction::SetAdd { value, .. } => Some((at, text::uncertain_path(program, &windows, at, value)?)),
+        _ => None,
+    });
+    let fault = |(at, path)| {
+        let message = format!(
+            "the text of this verdict may be undefined, since it is made of input.{path}: use object.get with a default"
+        );
+        fault_at(program, Some(at), message)
+    };
+    added.map(fault).collect()
+}
+
+/// Rules whose definitions may contradict each other.
+fn several_values(program: &Program) -> Vec<PolicyFault> {
+    let open = program.rule_infos.iter().filter(|info| {
+        let several = info.definitions.len() > 1 && !info.early_exit_on_first_success;
+        info.rule_type == RuleType::Complete && info.function_info.is_none() && several
+    });
+    let fault = |info: &RuleInfo| {
+        let name = info.name.rsplit('.').next().unwrap_or_default();
+        let message = format!(
+            "`{name}` has several definitions: the policy fails for requests for which two hold and differ; `else` decides which one counts"
+        );
+        let start = info.definitions.last().and_then(|bodies| bodies.first());
+        fault_at(program, start.and_then(|start| usize::try_from(*start).ok()), message)
+    };
+    open.map(fault).collect()
+}
+
 fn call_of(program: &Program, name: &str) -> Option<usize> {
     program.instructions.iter().position(|instruction| {
         let Instruction::BuiltinCall { params_index } = *instruction else { return false };
@@ -65,8 +100,14 @@ fn call_of(program: &Program, name: &str) -> Option<usize> {
 /// A loop over something that was looked up in `data` just before.
 fn iteration_over_data(program: &Program) -> Option<usize> {
     let tables = &program.instruction_data;
+    let windows = Windows::of(program);
+    let mut window = 0;
     let mut from_data: HashSet<u8> = HashSet::new();
     for (at, instruction) in program.instructions.iter().enumerate() {
+        // Registers of one rule say nothing of those of the next.
+        if std::mem::replace(&mut window, windows.window_at(at)) != windows.window_at(at) {
+            from_data.clear();
+        }
         let (dest, yes) = match *instruction {
             Instruction::LoadData { dest } => (dest, true),
             Instruction::LoadInput { dest } | Instruction::Load { dest, .. } => (dest, false),

@@ -5,14 +5,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use regorus::languages::rego::compiler::Compiler;
-use regorus::rvm::Instruction;
-use regorus::rvm::instructions::BuiltinCallParams;
-use regorus::rvm::program::{BuiltinInfo, Program, RuleType};
+use regorus::rvm::program::{Program, RuleType};
 use regorus::{Engine, Rc, Value};
 
 use super::faults::FILE;
 use super::flow::{self, Flow};
-use super::{PolicyFault, PolicySource, bounds, builtins, lints, nesting};
+use super::{PolicyFault, PolicySource, bounds, builtins, guards, heads, lints, nesting};
 use crate::input::FieldSet;
 
 /// A policy that can be evaluated. Shared by all threads and never changed.
@@ -53,6 +51,10 @@ pub(crate) fn compile(source: &PolicySource) -> Result<Module, Vec<PolicyFault>>
         return Err(vec![PolicyFault::at(1, 1, message)]);
     }
     let warns = defines("warn");
+    let faults = heads::faults(engine.get_modules());
+    if !faults.is_empty() {
+        return Err(faults);
+    }
     refuse_overlap(&package, &data).map_err(|fault| vec![fault])?;
     engine.add_data(data.clone()).map_err(|e| one(e.to_string()))?;
     let deny = format!("{path}.deny");
@@ -63,6 +65,7 @@ pub(crate) fn compile(source: &PolicySource) -> Result<Module, Vec<PolicyFault>>
     entry_points.extend(warns.then_some(warn.as_str()));
     let program = Compiler::compile_from_policy(&compiled, &entry_points).map_err(|e| one(e.to_string()))?;
     let mut program = Arc::unwrap_or_clone(program);
+    guards::insert(&mut program).map_err(|fault| vec![fault])?;
     let flow = flow::analyse(&program, bounds::count_values(&data));
     let mut faults = shape_faults(&program, &entry_points);
     faults.extend(bounds::faults(&program, &flow));
@@ -70,7 +73,9 @@ pub(crate) fn compile(source: &PolicySource) -> Result<Module, Vec<PolicyFault>>
         return Err(faults);
     }
     let warnings = lints::warnings(&program, &flow);
-    meter(&mut program).map_err(|fault| vec![fault])?;
+    builtins::meter(&mut program)
+        .map_err(|name| one(format!("the function {name} is not available to policies")))?;
+    program.validate_limits().map_err(one)?;
     slim(&mut program);
     let Flow { reads, .. } = flow;
     let id = NEXT.fetch_add(1, Ordering::Relaxed);
@@ -112,30 +117,6 @@ fn shape_faults(program: &Program, entry_points: &[&str]) -> Vec<PolicyFault> {
             bounds::fault_at(program, at, message)
         })
         .collect()
-}
-
-/// Puts metered functions in place of builtins and of multiplications.
-fn meter(program: &mut Program) -> Result<(), PolicyFault> {
-    builtins::meter(program).map_err(|name| {
-        PolicyFault::everywhere(format!("the function {name} is not available to policies"))
-    })?;
-    let multiplies = program.instructions.iter().any(|at| matches!(at, Instruction::Mul { .. }));
-    if !multiplies {
-        return Ok(());
-    }
-    let info = BuiltinInfo { name: builtins::MULTIPLY.to_owned(), num_args: 2 };
-    let builtin_index = program.add_builtin_info(info);
-    program.resolved_builtins.push((builtins::multiply, 2));
-    let mut instructions = std::mem::take(&mut program.instructions);
-    for instruction in &mut instructions {
-        if let Instruction::Mul { dest, left, right } = *instruction {
-            let args = [left, right, 0, 0, 0, 0, 0, 0];
-            let params = BuiltinCallParams { dest, builtin_index, num_args: 2, args };
-            *instruction = Instruction::BuiltinCall { params_index: program.add_builtin_call_params(params) };
-        }
-    }
-    program.instructions = instructions;
-    program.validate_limits().map_err(PolicyFault::everywhere)
 }
 
 /// Drops what only people read. The machine copies a rule's description at every call: without names it copies half as

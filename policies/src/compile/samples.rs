@@ -9,6 +9,7 @@ use mindweave_metering::{
     KeyId, OrgId, ProjectId, QuotaId, RequestFacts, RequestedMcpServer, RequestedTool, TeamId, UserId,
 };
 
+use super::failure::{Failure, last_failure};
 use super::{Module, PolicyFault};
 use crate::error_kind::PolicyErrorKind;
 use crate::eval::{MAX_INSTRUCTIONS, evaluate, evaluate_within, processor_time};
@@ -70,7 +71,13 @@ fn fault(kind: PolicyErrorKind, sample: &str) -> PolicyFault {
         }
         _ => "",
     };
-    PolicyFault::everywhere(format!("for {sample}, the policy {}{hint}", kind.explanation()))
+    let failure = (kind == PolicyErrorKind::Runtime).then(last_failure).flatten();
+    let what = failure.map(|failure| format!(": {}", failure.explanation())).unwrap_or_default();
+    let message = format!("for {sample}, the policy {}{hint}{what}", kind.explanation());
+    match failure.and_then(Failure::line) {
+        Some(line) => PolicyFault { line: Some(line), ..PolicyFault::everywhere(message) },
+        None => PolicyFault::everywhere(message),
+    }
 }
 
 impl Sample {

@@ -4,6 +4,8 @@ use regorus::rvm::Instruction;
 use regorus::rvm::instructions::{ComprehensionMode, LiteralOrRegister};
 use regorus::rvm::program::Program;
 
+use super::agreement::{AGREE, SETTLE};
+
 /// The effect of an instruction, as far as the analysis is concerned.
 pub(super) enum Effect<'p> {
     /// Moves nothing.
@@ -42,6 +44,28 @@ pub(super) enum Effect<'p> {
     Builtin { dest: u8, name: &'p str, args: Vec<u8> },
     /// Calls a rule.
     Call { dest: u8, rule: usize, args: Vec<u8> },
+}
+
+impl Effect<'_> {
+    /// The register that is written, if a single one is, as a whole.
+    pub(super) fn dest(&self) -> Option<u8> {
+        match *self {
+            Self::Input { dest }
+            | Self::Data { dest }
+            | Self::Fresh { dest }
+            | Self::Copy { dest, .. }
+            | Self::Look { dest, .. }
+            | Self::Scalar { dest, .. }
+            | Self::Find { dest, .. }
+            | Self::Build { dest, .. }
+            | Self::Open { dest, .. }
+            | Self::Builtin { dest, .. }
+            | Self::Call { dest, .. } => Some(dest),
+            Self::Compare { dest, .. } => dest,
+            Self::Iterate { value, .. } => Some(value),
+            Self::Nothing | Self::Foreign | Self::Gather { .. } | Self::Yield { .. } | Self::Close => None,
+        }
+    }
 }
 
 /// The effect of an instruction.
@@ -148,6 +172,11 @@ fn with_parameters<'p>(program: &'p Program, instruction: &Instruction) -> Effec
         }
         I::BuiltinCall { params_index } => tables.get_builtin_call_params(params_index).and_then(|params| {
             let info = program.get_builtin_info(params.builtin_index)?;
+            if [AGREE, SETTLE].contains(&info.name.as_str()) {
+                // The last argument is what the comparison can be no larger than.
+                let of = params.arg_registers().last().copied().into_iter().collect();
+                return Some(Effect::Compare { dest: Some(params.dest), of });
+            }
             Some(Effect::Builtin {
                 dest: params.dest,
                 name: &info.name,

@@ -1,3 +1,5 @@
+mod semantics;
+
 use regorus::Value;
 use serde_json::json;
 
