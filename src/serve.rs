@@ -151,7 +151,8 @@ const FIGURES_TIMEOUT: Duration = Duration::from_secs(30);
 /// Puts limits and budgets in force, with the ledger's figures and the journal's events that those do not have yet, and keeps
 /// them so.
 async fn feed_counters(control_plane: &ControlPlane, opened: &Opened) -> anyhow::Result<JoinSet<()>> {
-    opened.admission.apply(&control_plane.snapshots().load()); // figures of unknown budgets would be lost
+    // First: figures of unknown budgets would be lost.
+    opened.admission.apply(&control_plane.snapshots().load(), Instant::now());
     let mut figures = control_plane.usage_feed().subscribe(opened.journal.id());
     let first = timeout(FIGURES_TIMEOUT, figures.next()).await.ok().flatten();
     let first = first.context("the ledger does not say what was used of budgets; its log says why")?;

@@ -18,9 +18,9 @@ use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use jiff::Timestamp;
 use mindweave_metering::{KeyId, LimitId, NanoUsd, OrgId, ProjectId, QuotaId};
 use mindweave_policy::{
-    AdmissionControl, Charge, Demand, Governance, LimitMetric, LimitSpec, OnError, OnStale, OrgEntry,
-    Principal, QuotaAction, QuotaSpec, QuotaUnit, QuotaWindow, Reserve, Settled, Snapshot, Subject,
-    SubjectKind,
+    AdmissionControl, AskedModels, Charge, ChargeParts, Demand, Governance, LimitMetric, LimitSpec, OnError,
+    OnStale, OrgEntry, Principal, QuotaAction, QuotaSpec, QuotaUnit, QuotaWindow, Reserve, Settled, Snapshot,
+    Subject, SubjectKind,
 };
 
 const MODEL: &str = "claude-sonnet-4-5";
@@ -88,7 +88,7 @@ fn control(limits: Vec<LimitSpec>, quotas: Vec<QuotaSpec>) -> AdmissionControl {
         quotas: quotas.into_iter().map(Arc::new).collect(),
     };
     let control = AdmissionControl::new("jnl_1".into(), Instant::now());
-    control.apply(&Snapshot { governance: Arc::new(governance), ..Snapshot::default() });
+    control.apply(&Snapshot { governance: Arc::new(governance), ..Snapshot::default() }, Instant::now());
     control
 }
 
@@ -111,14 +111,16 @@ fn in_org(key: usize) -> Principal {
 /// One whole way: look up, admit, settle.
 fn request(control: &AdmissionControl, principal: &Principal, now: Timestamp, at: Instant, sequence: u64) {
     let rules = control.in_force(principal).unwrap();
-    let price = |output: u64| i64::try_from(output).ok().map(|output| NanoUsd(output.saturating_mul(15_000)));
+    let price =
+        |_: u64, output: u64| i64::try_from(output).ok().map(|output| NanoUsd(output.saturating_mul(15_000)));
     let demand = Demand {
         principal,
-        model: Some(MODEL),
+        models: AskedModels::one(Some(MODEL)),
         input_tokens: 1_000,
+        input_tokens_at_most: 1_200,
         max_output_tokens: Some(4_096),
         billed: true,
-        max_cost: price(4_096),
+        reports_use: true,
         price: &price,
         batch: None,
         now,
@@ -132,9 +134,9 @@ fn request(control: &AdmissionControl, principal: &Principal, now: Timestamp, at
         tokens: 1_200,
         cost: NanoUsd(7_200_000),
     };
-    reservation.settle(&Settled {
-        charge,
-        model: Some(MODEL),
+    reservation.settle(Settled {
+        charged: ChargeParts::one(charge, Some(MODEL.into())),
+        use_is_known: true,
         at: now,
         instant: at,
         sequence: Some(sequence),
@@ -163,14 +165,15 @@ fn per_request(criterion: &mut Criterion) {
         });
         group.bench_function(BenchmarkId::new("look up, admit, drop", name), |bencher| {
             let principal = in_org(1);
-            let price = |output: u64| i64::try_from(output).ok().map(NanoUsd);
+            let price = |_: u64, output: u64| i64::try_from(output).ok().map(NanoUsd);
             let demand = Demand {
                 principal: &principal,
-                model: Some(MODEL),
+                models: AskedModels::one(Some(MODEL)),
                 input_tokens: 1_000,
+                input_tokens_at_most: 1_200,
                 max_output_tokens: Some(4_096),
                 billed: true,
-                max_cost: price(4_096),
+                reports_use: true,
                 price: &price,
                 batch: None,
                 now,

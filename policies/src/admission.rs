@@ -26,8 +26,9 @@ pub(crate) use rules::Owner;
 pub use rules::Rules;
 
 use crate::budget::RecentEvent;
-use crate::charge::Charge;
+use crate::charge::ChargeParts;
 use crate::governance::QuotaSpec;
+use crate::model_pattern::AskedModels;
 use crate::principal::Principal;
 use crate::refusal::{RateLimitHeaders, Refusal};
 use crate::snapshot::Snapshot;
@@ -67,8 +68,8 @@ impl AdmissionControl {
 
     /// Puts the limits and budgets of a snapshot in force. Counters of those that stay are kept, also when their limit,
     /// burst or action changes; those that count something else now (another unit, window, subject, model or time zone) begin anew
-    /// with what the ledger says. Requests that are open settle under the new rules.
-    pub fn apply(&self, snapshot: &Snapshot) {
+    /// with what the ledger says. Requests that are open settle under the new rules. `at` is now.
+    pub fn apply(&self, snapshot: &Snapshot, at: Instant) {
         let state = &*self.state;
         let governance = &snapshot.governance;
         let mut applied = state.applying.lock();
@@ -80,7 +81,7 @@ impl AdmissionControl {
             return;
         }
         let old = state.index.load_full();
-        let index = Arc::new(old.following(governance, &mut applied.numbering));
+        let index = Arc::new(old.following(governance, &mut applied.numbering, state.nanos(at)));
         applied.governance = Some(Arc::clone(governance));
         let mut feeding = state.feeding.lock();
         let recent = {
@@ -108,8 +109,8 @@ impl AdmissionControl {
     /// Counts an event of the own journal for which there is no reservation: at start, those behind [`Self::included`]; later,
     /// those of requests that were found interrupted, and of requests that nothing counted when they began.
     pub fn replay(&self, sequence: u64, event: &UsageEvent) {
-        let charge = Charge::of(event);
-        if charge.requests == 0 || sequence <= self.included() {
+        let charged = ChargeParts::of(event);
+        if charged.total().requests == 0 || sequence <= self.included() {
             return;
         }
         let principal = Principal {
@@ -121,10 +122,9 @@ impl AdmissionControl {
             roles: Vec::new(),
             labels: std::collections::BTreeMap::new(),
         };
-        let model = event.model.as_ref().or(event.requested_model.as_ref()).map(Arc::clone);
         let owner = Arc::new(Owner { principal });
-        let event = RecentEvent { owner, sequence, at: event.timestamp, charge, model };
-        self.state.record(None, &[], &event);
+        let event = RecentEvent { owner, sequence, at: event.timestamp, charged };
+        self.state.record(None, &[], event);
     }
 
     /// What counts this principal; `None` when nothing does.
@@ -157,15 +157,15 @@ impl AdmissionControl {
         cell.map_or(0, |cell| cell.counter.lock().reserved())
     }
 
-    /// What is left of the rate limits that count this principal's requests for this model, as the API would tell it.
+    /// What is left of the rate limits that count this principal's requests for these models, as the API would tell it.
     pub fn rate_limit_headers(
         &self,
         rules: &Rules,
-        model: Option<&str>,
+        models: AskedModels<'_>,
         now: Timestamp,
         at: Instant,
     ) -> RateLimitHeaders {
-        RateLimitHeaders::of(&rules.limits, model, self.state.nanos(at), now, self.state.freshness.share())
+        RateLimitHeaders::of(&rules.limits, models, self.state.nanos(at), now, self.state.freshness.share())
     }
 
     /// Forgets what is as good as new: limits that are full again, budgets of past windows, counters of rules that are gone. For a
@@ -176,9 +176,7 @@ impl AdmissionControl {
         let index = state.index.load_full();
         index.rules.retain(|_, rules| rules.take_use());
         let nanos = state.nanos(at);
-        state.limits.sweep(|key, cell| {
-            index.limits.get(&key.number).is_some_and(|rule| !cell.is_as_new(rule.spec.metric, nanos))
-        });
+        state.limits.sweep(|key, cell| index.limits.contains_key(&key.number) && !cell.is_as_new(nanos));
         let past = now.saturating_sub(LATE_EVENTS).unwrap_or(Timestamp::MIN);
         state.budgets.sweep(|key, cell| {
             !cell.counter.lock().forget_before(past) && index.budgets.contains_key(&key.number)

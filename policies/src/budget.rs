@@ -6,6 +6,7 @@
 //! the next one overshoot.
 
 mod counter;
+mod definition;
 mod needed;
 mod output_sizes;
 mod pending;
@@ -17,12 +18,11 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use parking_lot::Mutex;
 
-use crate::charge::Charge;
 use crate::governance::{QuotaSpec, QuotaUnit, QuotaWindow};
 use crate::window::window_bounds;
 
 pub(crate) use counter::{Counter, Own};
-pub(crate) use needed::{Needed, PriceUnknown, needed};
+pub(crate) use needed::{Estimates, Needed, PriceUnknown};
 pub(crate) use output_sizes::{FIRST_EXPECTED_OUTPUT, ModelSizes, ProjectSizes};
 pub(crate) use pending::NO_SEQUENCE;
 pub(crate) use recent::{RecentEvent, RecentEvents};
@@ -40,6 +40,8 @@ pub(crate) struct BudgetRule {
     /// Names its cells; another one when it counts something else under the same id.
     pub(crate) number: u32,
     pub(crate) calendar: Calendar,
+    /// See [`QuotaSpec::definition`].
+    pub(crate) definition: u64,
 }
 
 /// Which moments belong together.
@@ -60,11 +62,6 @@ impl BudgetRule {
     /// Whether it counts tokens or money, and not requests.
     pub(crate) fn counts_use(&self) -> bool {
         self.spec.unit != QuotaUnit::Requests
-    }
-
-    /// What an exchange counts here.
-    pub(crate) fn amount(&self, charge: &Charge, model: Option<&str>) -> i64 {
-        if self.spec.counts_model(model) { charge.amount(self.spec.unit) } else { 0 }
     }
 }
 

@@ -1,10 +1,14 @@
 //! What one finished exchange counts against limits and budgets: the same for the proxy, which charges at once, and for
 //! the ledger, which is right in the end.
 
+mod parts;
+
 use mindweave_metering::{EventType, NanoUsd, Outcome, UsageEvent};
 
 use crate::governance::{QuotaSpec, QuotaUnit};
 use crate::model_pattern::ModelPattern;
+
+pub use parts::{ChargePart, ChargeParts, EventPart};
 
 /// What an exchange used.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -77,6 +81,18 @@ impl Charge {
         }
     }
 
+    /// Both together.
+    #[must_use]
+    pub fn plus(self, other: Self) -> Self {
+        Self {
+            requests: self.requests.saturating_add(other.requests),
+            limited_input_tokens: self.limited_input_tokens.saturating_add(other.limited_input_tokens),
+            output_tokens: self.output_tokens.saturating_add(other.output_tokens),
+            tokens: self.tokens.saturating_add(other.tokens),
+            cost: NanoUsd(self.cost.0.saturating_add(other.cost.0)),
+        }
+    }
+
     /// How much of a budget in this unit it uses.
     pub fn amount(&self, unit: QuotaUnit) -> i64 {
         match unit {
@@ -93,3 +109,6 @@ impl QuotaSpec {
         ModelPattern::any_covers(&self.models, model)
     }
 }
+
+#[cfg(test)]
+pub(crate) mod tests;

@@ -34,7 +34,7 @@ pub use bundled::{BundledPolicy, bundled, bundled_policy};
 pub use cases::{
     CaseFile, CaseFileError, CaseOutcome, CaseReport, PolicyTrial, Said, TrialError, TrialResult, run_cases,
 };
-pub use charge::{Charge, Charged};
+pub use charge::{Charge, ChargePart, ChargeParts, Charged, EventPart};
 pub use compile::{
     CheckError, MAX_DATA_BYTES, MAX_REGO_BYTES, PolicyCompiler, PolicyFault, PolicyReport, PolicySource,
     run_compile_worker,
@@ -47,7 +47,7 @@ pub use governance::{
     Governance, LimitMetric, LimitSpec, OnError, OnStale, OrgEntry, PolicyMode, PolicySpec, QuotaAction,
     QuotaSpec, QuotaUnit, QuotaWindow, Reserve,
 };
-pub use model_pattern::ModelPattern;
+pub use model_pattern::{AskedModels, ModelPattern};
 pub use policy_set::{CompiledPolicies, Evaluated, PolicyError, PolicySet, Reads};
 pub use principal::Principal;
 pub use refusal::{RateLimitHeaders, Refusal, RefusalKind};

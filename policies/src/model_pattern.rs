@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use mindweave_metering::{MAX_DISTINCT_VALUES, RequestFacts};
 use serde::{Deserialize, Serialize};
 
 /// The digits of a snapshot date behind an alias: `claude-sonnet-4-5` is served as `claude-sonnet-4-5-20250929`.
@@ -42,6 +43,39 @@ impl ModelPattern {
     }
 }
 
+/// The models that a request may use: the one it names, and those of its batch items, fallbacks and advisors.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct AskedModels<'a> {
+    named: Option<&'a str>,
+    listed: &'a [Arc<str>],
+    any: bool,
+}
+
+impl<'a> AskedModels<'a> {
+    /// Those of a request body. Where the API may choose, or more are asked for than are listed, it is any model.
+    pub fn of(facts: &'a RequestFacts) -> Self {
+        let any = facts.has_default_fallback || facts.models.len() >= MAX_DISTINCT_VALUES;
+        Self { named: facts.model.as_deref(), listed: &facts.models, any }
+    }
+
+    /// One model, or none.
+    pub fn one(model: Option<&'a str>) -> Self {
+        Self { named: model, ..Self::default() }
+    }
+
+    /// The model that the request is for, where there is one.
+    pub fn named(self) -> Option<&'a str> {
+        self.named
+    }
+
+    /// Whether these patterns cover any of them. No patterns cover every request.
+    pub fn any_covered_by(self, patterns: &[ModelPattern]) -> bool {
+        ModelPattern::any_covers(patterns, self.named)
+            || self.any
+            || self.listed.iter().any(|model| ModelPattern::any_covers(patterns, Some(model)))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -61,5 +95,30 @@ mod tests {
         }
         assert!(ModelPattern::any_covers(&[], None));
         assert!(!ModelPattern::any_covers(&[ModelPattern::new("*")], None));
+    }
+
+    #[test]
+    fn a_request_asks_for_every_model_that_may_serve_it() {
+        let opus = [ModelPattern::new("claude-opus-*")];
+        let facts = |models: &[&str], any| RequestFacts {
+            model: models.first().map(|model| Arc::from(*model)),
+            models: models.iter().map(|model| Arc::from(*model)).collect(),
+            has_default_fallback: any,
+            ..RequestFacts::default()
+        };
+        for (models, any, covered) in [
+            (&["claude-opus-4-1"][..], false, true),
+            (&["claude-haiku-4-5"], false, false),
+            (&["claude-haiku-4-5", "claude-opus-4-1"], false, true),
+            (&["claude-haiku-4-5"], true, true),
+            (&[], false, false),
+        ] {
+            let facts = facts(models, any);
+            assert_eq!(AskedModels::of(&facts).any_covered_by(&opus), covered, "{models:?} {any}");
+            assert!(AskedModels::of(&facts).any_covered_by(&[]));
+        }
+        let many: Vec<String> = (0..MAX_DISTINCT_VALUES).map(|number| format!("model-{number}")).collect();
+        let many: Vec<&str> = many.iter().map(String::as_str).collect();
+        assert!(AskedModels::of(&facts(&many, false)).any_covered_by(&opus), "the list may be cut");
     }
 }

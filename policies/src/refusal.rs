@@ -61,6 +61,11 @@ pub enum RefusalKind {
         /// The model.
         model: Option<Arc<str>>,
     },
+    /// A blocking budget of tokens or money, and the answer will not say what it used.
+    UseUnknown {
+        /// The budget.
+        quota: Arc<QuotaSpec>,
+    },
     /// The ledger's figures are out of reach, and the budget does not go on without them, or its share is used up.
     BudgetStale {
         /// The budget.
@@ -71,7 +76,7 @@ pub enum RefusalKind {
 impl Refusal {
     /// The stable reason, one of a closed set: `rate_limited_requests`, `rate_limited_input_tokens`,
     /// `rate_limited_output_tokens`, `rate_limited_tokens`, `concurrency_limited`, `budget_exhausted`,
-    /// `budget_price_unknown`, `budget_stale`.
+    /// `budget_price_unknown`, `budget_use_unknown`, `budget_stale`.
     pub fn reason(&self) -> &'static str {
         match &self.kind {
             RefusalKind::RateLimited { limit } | RefusalKind::Concurrent { limit } => match limit.metric {
@@ -83,6 +88,7 @@ impl Refusal {
             },
             RefusalKind::BudgetExhausted { .. } => "budget_exhausted",
             RefusalKind::PriceUnknown { .. } => "budget_price_unknown",
+            RefusalKind::UseUnknown { .. } => "budget_use_unknown",
             RefusalKind::BudgetStale { .. } => "budget_stale",
         }
     }
@@ -93,6 +99,7 @@ impl Refusal {
             RefusalKind::RateLimited { limit } | RefusalKind::Concurrent { limit } => &limit.org_id,
             RefusalKind::BudgetExhausted { quota, .. }
             | RefusalKind::PriceUnknown { quota, .. }
+            | RefusalKind::UseUnknown { quota }
             | RefusalKind::BudgetStale { quota } => &quota.org_id,
         }
     }

@@ -37,4 +37,7 @@ pub struct CounterUsage {
     pub window_start: Timestamp,
     /// Requests, tokens or nano-USD.
     pub used: i64,
+    /// [`crate::QuotaSpec::definition`] of the budget as it was counted; 0 when that is not known.
+    #[serde(default)]
+    pub definition: u64,
 }

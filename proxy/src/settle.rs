@@ -17,7 +17,7 @@ use mindweave_metering::{
     EventId, EventType, MeteredItem, MeteredResponse, NanoUsd, Outcome, PriceBook, ProxyId, RequestReading,
     UsageEvent,
 };
-use mindweave_policy::{AdmissionControl, Charge, Principal, Settled};
+use mindweave_policy::{AdmissionControl, Principal, Settled};
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
@@ -208,13 +208,9 @@ impl Ledger {
     fn charge(&self, event: &UsageEvent, reservation: Option<OpenReservation>, sequence: Option<Sequence>) {
         let sequence = sequence.map(Sequence::get);
         match (reservation, sequence) {
-            (Some(reservation), _) => reservation.settle(&Settled {
-                charge: Charge::of(event),
-                model: event.model.as_deref().or(event.requested_model.as_deref()),
-                at: event.timestamp,
-                instant: Instant::now().into_std(),
-                sequence,
-            }),
+            (Some(reservation), _) => {
+                reservation.settle(Settled::of(event, Instant::now().into_std(), sequence));
+            }
             // Nothing counted the request when it began; something may now. What the ledger will never see does not count.
             (None, Some(sequence)) if event.outcome != Outcome::Denied => {
                 self.admission.replay(sequence, event);

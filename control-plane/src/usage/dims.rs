@@ -41,6 +41,12 @@ impl<'a> Dim<'a> {
         }
     }
 
+    /// The same for another model.
+    #[must_use]
+    pub(crate) fn of_model(self, model: Option<&str>) -> Self {
+        Self { model: Cow::Owned(model.unwrap_or_default().to_owned()), ..self }
+    }
+
     /// The organisation.
     pub(crate) fn org_id(&self) -> &str {
         &self.org_id

@@ -13,6 +13,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use mindweave_eventlog::Sequence;
+use mindweave_policy::EventPart;
 use sqlx::SqliteConnection;
 use tokio::sync::Notify;
 
@@ -191,20 +192,17 @@ impl Ingest {
         events: &'a [Decoded<'_>],
         rules: &Rules,
     ) -> Result<Added<'a>, StoreError> {
-        let mut by_minute: HashMap<(i64, Dim<'a>), (Totals, Used)> = HashMap::new();
-        for Decoded { fields, .. } in events {
-            let minute = Level::Minute.floor(fields.timestamp.as_microsecond());
-            let (totals, used) = by_minute.entry((minute, Dim::of(fields))).or_default();
-            totals.add(&Totals::of(fields));
-            used.add(fields);
+        let mut by_minute = ByMinute::new();
+        for event in events {
+            add_event(&mut by_minute, event);
         }
-        let used = by_minute.iter().map(|((minute, dim), (_, used))| (*minute, dim, used));
+        let used = by_minute.iter().map(|((minute, dim), totals)| (*minute, dim, Used::of(totals)));
         let moves = rules.moves(used, clock::now());
         counters_move(tx, &moves).await?;
         let state = states_read(tx).await?;
         let mut numbered = HashMap::new();
         let mut minutes = Vec::with_capacity(by_minute.len());
-        for ((bucket, dim), (totals, _)) in by_minute {
+        for ((bucket, dim), totals) in by_minute {
             let known = self.dims.get(&dim).or_else(|| numbered.get(&dim).copied());
             let dim_id = match known {
                 Some(dim_id) => dim_id,
@@ -220,6 +218,27 @@ impl Ingest {
             store::sums_add(tx, level, &sums_of(level, &state, &minutes)).await?;
         }
         Ok(Added { numbered, counters_moved: !moves.is_empty() })
+    }
+}
+
+/// Sums by minute and what they are kept apart by.
+type ByMinute<'a> = HashMap<(i64, Dim<'a>), Totals>;
+
+/// Adds an event: whole under its model, a download of several models' batch results by item under each item's.
+fn add_event<'a>(sums: &mut ByMinute<'a>, event: &'a Decoded<'_>) {
+    let Decoded { fields, download, .. } = event;
+    let minute = Level::Minute.floor(fields.timestamp.as_microsecond());
+    let (dim, whole) = (Dim::of(fields), Totals::of(fields));
+    let several = download.as_deref().filter(|_| dim.model().is_none() && whole.denied == 0);
+    let Some(download) = several else {
+        sums.entry((minute, dim)).or_default().add(&whole);
+        return;
+    };
+    for (place, part) in EventPart::all(download).into_iter().enumerate() {
+        // One request, in the first part; the figures add up to the event's.
+        let counted = if place == 0 { whole } else { Totals::default() };
+        let dim = dim.clone().of_model(part.model.as_deref());
+        sums.entry((minute, dim)).or_default().add(&counted.with_figures_of(&part));
     }
 }
 

@@ -1,6 +1,7 @@
 //! What is summed, once for ingest, rollups and queries.
 
 use mindweave_metering::{Certainty, EventType, Outcome};
+use mindweave_policy::EventPart;
 use sqlx::FromRow;
 
 use super::decode::Fields;
@@ -88,6 +89,22 @@ impl Totals {
             unknown_cost_events: i64::from(is_request && event.cost_nano_usd.is_none()),
             estimated_events: i64::from(event.certainty == Certainty::Estimated),
             ..figures
+        }
+    }
+
+    /// These with the figures of a part of the event in place of the whole event's.
+    #[must_use]
+    pub(crate) fn with_figures_of(self, part: &EventPart) -> Self {
+        Self {
+            input_tokens: count(part.input_tokens),
+            output_tokens: count(part.output_tokens),
+            cache_read_tokens: count(part.cache_read_tokens),
+            cache_write_5m_tokens: count(part.cache_write_5m_tokens),
+            cache_write_1h_tokens: count(part.cache_write_1h_tokens),
+            thinking_tokens: count(part.thinking_tokens),
+            web_search_requests: count(part.web_search_requests),
+            cost_nano_usd: part.cost.map_or(0, |cost| cost.0),
+            ..self
         }
     }
 

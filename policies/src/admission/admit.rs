@@ -9,9 +9,12 @@ use super::demand::Demand;
 use super::reservation::{BudgetWarning, Reservation};
 use super::rules::Rules;
 use super::state::State;
-use crate::budget::{BudgetCell, BudgetRule, Counter, FIRST_EXPECTED_OUTPUT, Needed, PriceUnknown, needed};
+use crate::budget::{
+    BudgetCell, BudgetRule, Counter, Estimates, FIRST_EXPECTED_OUTPUT, Needed, PriceUnknown,
+};
 use crate::governance::{LimitMetric, OnError, OnStale, QuotaAction};
-use crate::limits::ExpectedTokens;
+use crate::limits::{ExpectedTokens, Taken};
+use crate::model_pattern::AskedModels;
 use crate::refusal::{RateLimitHeaders, Refusal, RefusalKind};
 
 /// When to ask again while the ledger is out of reach.
@@ -39,14 +42,25 @@ struct Admission<'a> {
 }
 
 impl State {
+    /// What counts the principal now, where that has changed since `rules` were looked up: while a body was read, say.
+    fn renewed(&self, rules: &Rules, demand: &Demand<'_>) -> Option<Arc<Rules>> {
+        let index = self.index.load();
+        if rules.generation == index.generation {
+            return None;
+        }
+        self.rules_in(&index, demand.principal)
+    }
+
     pub(crate) fn admit(
         self: &Arc<Self>,
         rules: &Arc<Rules>,
         demand: &Demand<'_>,
     ) -> Result<Reservation, Refusal> {
         let now = self.nanos(demand.at);
+        let renewed = self.renewed(rules, demand);
+        let rules = renewed.as_ref().unwrap_or(rules);
         let sizes = rules.sizes.as_ref().filter(|_| demand.billed);
-        let sizes = sizes.map(|sizes| sizes.of(demand.model.unwrap_or_default()));
+        let sizes = sizes.map(|sizes| sizes.of(demand.models.named().unwrap_or_default()));
         let expected_output = sizes.as_ref().map_or(FIRST_EXPECTED_OUTPUT, |sizes| sizes.expected());
         let mut admission = Admission {
             state: self,
@@ -61,7 +75,7 @@ impl State {
         let tokens = ExpectedTokens { input: demand.input_tokens, output };
         reservation.limits =
             admission.take_limits(rules, now, (demand.billed && demand.batch.is_none()).then_some(tokens));
-        admission.find_needs(rules, expected_output);
+        admission.find_needs(rules, &Estimates::new(demand, expected_output));
         admission.reserve(&rules.budgets, 0);
         match admission.obstacle {
             None => {
@@ -77,7 +91,7 @@ impl State {
                 retry_after: obstacle.retry_after,
                 headers: RateLimitHeaders::of(
                     &rules.limits,
-                    demand.model,
+                    demand.models,
                     now,
                     demand.now,
                     self.freshness.share(),
@@ -93,17 +107,19 @@ impl Admission<'_> {
         rules: &Rules,
         now: i64,
         tokens: Option<ExpectedTokens>,
-    ) -> SmallVec<[Option<i64>; 4]> {
+    ) -> SmallVec<[Option<Taken>; 4]> {
         let mut taken = SmallVec::new();
+        let named = AskedModels::one(self.demand.models.named());
         let share = self.state.freshness.share();
         for (rule, cell) in &rules.limits {
-            let counted = rule.counts_model(self.demand.model);
+            let counted = rule.counts(self.demand.models);
             let outcome = match &self.obstacle {
                 _ if !counted => Ok(None),
                 Some(_) => rule.wait(cell, now, tokens, share).map_or(Ok(None), Err),
                 None => rule.take(cell, now, tokens, share),
             };
-            taken.push(outcome.unwrap_or_default());
+            let by_name = rule.counts(named);
+            taken.push(outcome.unwrap_or_default().map(|taken| Taken { by_name, ..taken }));
             if let Err(wait) = outcome {
                 let limit = Arc::clone(&rule.spec);
                 let kind = match limit.metric {
@@ -127,15 +143,20 @@ impl Admission<'_> {
     }
 
     /// Works out what every budget must have left, before any of them is locked.
-    fn find_needs(&mut self, rules: &Rules, expected_output: u64) {
+    fn find_needs(&mut self, rules: &Rules, estimates: &Estimates<'_>) {
         for (rule, _) in &rules.budgets {
-            let need = match needed(&rule.spec, self.demand, expected_output) {
+            let need = match estimates.needed(&rule.spec) {
                 Ok(need) => need,
                 Err(PriceUnknown) => {
-                    self.meet_unknown_price(rule);
+                    let model = self.demand.models.named().map(Into::into);
+                    let quota = Arc::clone(&rule.spec);
+                    self.meet_unknown(rule, RefusalKind::PriceUnknown { quota, model });
                     Some(Needed { amount: 0, held: 0 })
                 }
             };
+            if estimates.stay_unknown(rule) {
+                self.meet_unknown(rule, RefusalKind::UseUnknown { quota: Arc::clone(&rule.spec) });
+            }
             self.needs.push(need);
         }
     }
@@ -193,10 +214,8 @@ impl Admission<'_> {
         }
     }
 
-    fn meet_unknown_price(&mut self, rule: &BudgetRule) {
+    fn meet_unknown(&mut self, rule: &BudgetRule, kind: RefusalKind) {
         if rule.spec.action == QuotaAction::Block && rule.spec.on_unknown_price == OnError::Deny {
-            let model = self.demand.model.map(Into::into);
-            let kind = RefusalKind::PriceUnknown { quota: Arc::clone(&rule.spec), model };
             self.meet_budget(rule, kind, None, i128::MAX);
         }
     }

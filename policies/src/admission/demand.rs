@@ -4,9 +4,10 @@ use std::fmt;
 use std::time::Instant;
 
 use jiff::Timestamp;
-use mindweave_metering::NanoUsd;
+use mindweave_metering::{Certainty, NanoUsd, UsageEvent};
 
-use crate::charge::Charge;
+use crate::charge::ChargeParts;
+use crate::model_pattern::AskedModels;
 use crate::principal::Principal;
 
 /// What a request asks for, as far as limits and budgets count it.
@@ -14,18 +15,20 @@ use crate::principal::Principal;
 pub struct Demand<'a> {
     /// Who asks.
     pub principal: &'a Principal,
-    /// The model it names; `None` where there is none or the body is not read.
-    pub model: Option<&'a str>,
+    /// The models it may use; none where the body is not read.
+    pub models: AskedModels<'a>,
     /// Estimated tokens of the prompt, none of them taken from the cache. For a batch: of all its items.
     pub input_tokens: u64,
+    /// The same with all that the estimate may be wrong by: what `reserve: max` holds.
+    pub input_tokens_at_most: u64,
     /// The longest answer it allows, in tokens. For a batch: of all its items together.
     pub max_output_tokens: Option<u64>,
     /// Whether it can use tokens: messages, completions and chats. All others count as requests only.
     pub billed: bool,
-    /// The most that it can cost; `None` when no price is known. For a batch: all its items.
-    pub max_cost: Option<NanoUsd>,
-    /// What it costs with this many output tokens; `None` when no price is known.
-    pub price: &'a dyn Fn(u64) -> Option<NanoUsd>,
+    /// Whether its answer, or for batches their results, will say what it used. Else it would never be charged.
+    pub reports_use: bool,
+    /// What it costs at most with so many tokens of prompt and of output; `None` when no price is known. For a batch: all its items.
+    pub price: &'a dyn Fn(u64, u64) -> Option<NanoUsd>,
     /// How many items, when it creates a batch. A batch must fit into what is left, but holds no tokens and no money:
     /// what its items use counts when their results arrive.
     pub batch: Option<u64>,
@@ -38,11 +41,12 @@ pub struct Demand<'a> {
 impl fmt::Debug for Demand<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Demand")
-            .field("model", &self.model)
+            .field("models", &self.models)
             .field("input_tokens", &self.input_tokens)
+            .field("input_tokens_at_most", &self.input_tokens_at_most)
             .field("max_output_tokens", &self.max_output_tokens)
             .field("billed", &self.billed)
-            .field("max_cost", &self.max_cost)
+            .field("reports_use", &self.reports_use)
             .field("batch", &self.batch)
             .field("now", &self.now)
             .finish_non_exhaustive()
@@ -50,16 +54,25 @@ impl fmt::Debug for Demand<'_> {
 }
 
 /// What an exchange used in the end.
-#[derive(Clone, Copy, Debug)]
-pub struct Settled<'a> {
-    /// The same [`Charge::of`] its event that the ledger will book.
-    pub charge: Charge,
-    /// The model that served, or else the one asked for.
-    pub model: Option<&'a str>,
+#[derive(Clone, Debug)]
+pub struct Settled {
+    /// The same [`ChargeParts::of`] its event that the ledger will book.
+    pub charged: ChargeParts,
+    /// Whether that is all it used. Else rates keep what it was expected to use.
+    pub use_is_known: bool,
     /// The event's timestamp: decides which window of a budget it is charged to.
     pub at: Timestamp,
     /// The same moment on the monotonic clock.
     pub instant: Instant,
     /// The event's place in the own journal. Without one the ledger never confirms it: it counts until the window ends.
     pub sequence: Option<u64>,
+}
+
+impl Settled {
+    /// What this event says. `sequence` is its place in the own journal, `instant` its timestamp on the monotonic clock.
+    pub fn of(event: &UsageEvent, instant: Instant, sequence: Option<u64>) -> Self {
+        let charged = ChargeParts::of(event);
+        let use_is_known = event.certainty != Certainty::Unknown || charged.total().tokens > 0;
+        Self { charged, use_is_known, at: event.timestamp, instant, sequence }
+    }
 }

@@ -34,6 +34,7 @@ struct Figure {
     used: i64,
     included: u64,
     as_of: Timestamp,
+    definition: u64,
 }
 
 impl Feeding {
@@ -73,9 +74,10 @@ impl State {
                 used: counter.used,
                 included: own,
                 as_of: feed.as_of,
+                definition: counter.definition,
             };
             if !rule.is_some_and(|rule| self.set_ledger(rule, &counter.subject, figure, feeding.number)) {
-                feeding.wait(counter, figure); // for a budget with other windows, which a snapshot is about to bring
+                feeding.wait(counter, figure); // for a budget as a snapshot is about to bring it
             }
         }
         if feed.full {
@@ -107,6 +109,7 @@ impl State {
                 subject: Arc::clone(&key.subject),
                 window_start,
                 used,
+                definition: rule.definition,
             }));
         });
         UsageFeed {
@@ -118,11 +121,14 @@ impl State {
         }
     }
 
-    /// Returns whether the figure is of a window of this budget.
+    /// Returns whether the figure is of this budget as it is in force, and of one of its windows.
     fn set_ledger(&self, rule: &BudgetRule, subject: &str, figure: Figure, feed: u64) -> bool {
+        if figure.definition != 0 && figure.definition != rule.definition {
+            return false;
+        }
         let cell = self.budgets.of(rule.number, subject);
         let mut counter = cell.counter.lock();
-        let Figure { window_start, used, included, as_of } = figure;
+        let Figure { window_start, used, included, as_of, definition: _ } = figure;
         counter.set_ledger(&rule.calendar, window_start, used, included, feed, as_of)
     }
 }

@@ -52,24 +52,35 @@ pub(crate) struct Found {
 #[derive(Debug, Default)]
 pub(crate) struct Numbering {
     last: u32,
-    limits: HashMap<LimitId, (LimitMeaning, u32)>,
+    limits: HashMap<LimitId, NumberedLimit>,
     budgets: HashMap<QuotaId, (BudgetMeaning, u32)>,
 }
 
-type LimitMeaning = (LimitMetric, Subject);
+#[derive(Debug)]
+struct NumberedLimit {
+    number: u32,
+    meaning: (LimitMetric, Subject),
+    /// Limit and burst.
+    pace: (u64, Option<u64>),
+    /// Since when it has that pace, in nanoseconds of the process.
+    since: i64,
+}
+
 type BudgetMeaning = (QuotaUnit, QuotaWindow, Subject, Vec<ModelPattern>, Arc<str>);
 
 impl Numbering {
-    /// Numbers the limits and budgets of a snapshot, and forgets those that are not in it.
-    fn renew(&mut self, governance: &Governance) -> Index {
+    /// Numbers the limits and budgets of a snapshot, and forgets those that are not in it. `now` is in nanoseconds of the process.
+    fn renew(&mut self, governance: &Governance, now: i64) -> Index {
         let mut index = Index::default();
         let (mut limits, mut budgets) = (HashMap::new(), HashMap::new());
         for spec in &governance.limits {
             let meaning = (spec.metric, spec.scope.clone());
-            let number = self.limits.remove(&spec.id).filter(|(known, _)| *known == meaning);
-            let number = number.map_or_else(|| self.next(), |(_, number)| number);
-            limits.insert(spec.id.clone(), (meaning, number));
-            index.add_limit(spec, number);
+            let pace = (spec.limit, spec.burst);
+            let known = self.limits.remove(&spec.id).filter(|known| known.meaning == meaning);
+            let since = known.as_ref().filter(|known| known.pace == pace).map_or(now, |known| known.since);
+            let number = known.map_or_else(|| self.next(), |known| known.number);
+            limits.insert(spec.id.clone(), NumberedLimit { number, meaning, pace, since });
+            index.add_limit(spec, number, since);
         }
         for spec in &governance.quotas {
             let zone = governance
@@ -77,11 +88,12 @@ impl Numbering {
                 .get(&spec.org_id)
                 .map_or_else(|| "UTC".into(), |org| Arc::clone(&org.time_zone));
             let calendar = Calendar { window: spec.window, zone: time_zone(&zone) };
-            let meaning = (spec.unit, spec.window, spec.scope.clone(), spec.models.clone(), zone);
+            let meaning =
+                (spec.unit, spec.window, spec.scope.clone(), spec.models.clone(), Arc::clone(&zone));
             let number = self.budgets.remove(&spec.id).filter(|(known, _)| *known == meaning);
             let number = number.map_or_else(|| self.next(), |(_, number)| number);
             budgets.insert(spec.id.clone(), (meaning, number));
-            index.add_budget(spec, number, calendar);
+            index.add_budget(spec, number, calendar, &zone);
         }
         self.limits = limits;
         self.budgets = budgets;
@@ -96,8 +108,8 @@ impl Numbering {
 
 impl Index {
     /// The index that follows this one.
-    pub(crate) fn following(&self, governance: &Governance, numbering: &mut Numbering) -> Self {
-        Self { generation: self.generation.saturating_add(1), ..numbering.renew(governance) }
+    pub(crate) fn following(&self, governance: &Governance, numbering: &mut Numbering, now: i64) -> Self {
+        Self { generation: self.generation.saturating_add(1), ..numbering.renew(governance, now) }
     }
 
     /// Rules that count this principal, with the id under which they do.
@@ -125,14 +137,15 @@ impl Index {
         self.budgets.get(self.budget_numbers.get(id)?)
     }
 
-    fn add_limit(&mut self, spec: &Arc<LimitSpec>, number: u32) {
-        let rule = Arc::new(LimitRule::new(Arc::clone(spec), number));
+    fn add_limit(&mut self, spec: &Arc<LimitSpec>, number: u32, since: i64) {
+        let rule = Arc::new(LimitRule::new(Arc::clone(spec), number, since));
         self.limits.insert(number, Arc::clone(&rule));
         self.found(&spec.org_id, &spec.scope).limits.push(rule);
     }
 
-    fn add_budget(&mut self, spec: &Arc<QuotaSpec>, number: u32, calendar: Calendar) {
-        let rule = Arc::new(BudgetRule { spec: Arc::clone(spec), number, calendar });
+    fn add_budget(&mut self, spec: &Arc<QuotaSpec>, number: u32, calendar: Calendar, zone: &str) {
+        let definition = spec.definition(zone);
+        let rule = Arc::new(BudgetRule { spec: Arc::clone(spec), number, calendar, definition });
         self.budgets.insert(number, Arc::clone(&rule));
         self.budget_numbers.insert(spec.id.clone(), number);
         self.found(&spec.org_id, &spec.scope).budgets.push(rule);

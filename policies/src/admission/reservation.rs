@@ -9,7 +9,7 @@ use super::rules::Rules;
 use super::state::State;
 use crate::budget::{ModelSizes, NO_SEQUENCE, RecentEvent};
 use crate::governance::QuotaSpec;
-use crate::limits::LimitRule;
+use crate::limits::Taken;
 
 /// A budget that warns and was over when a request was admitted.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,7 +33,7 @@ pub struct Reservation {
     rules: Arc<Rules>,
     sizes: Option<Arc<ModelSizes>>,
     /// What was taken of each limit; `None` where it does not count the request.
-    pub(super) limits: SmallVec<[Option<i64>; 4]>,
+    pub(super) limits: SmallVec<[Option<Taken>; 4]>,
     /// What is held of each budget.
     pub(super) budgets: SmallVec<[i64; 4]>,
     pub(super) warnings: Vec<BudgetWarning>,
@@ -58,36 +58,37 @@ impl Reservation {
 
     /// Charges what the exchange used in place of what it held. Budgets are charged in the window of `settled.at`. A charge of no
     /// request (it was refused later on) gives everything back.
-    pub fn settle(mut self, settled: &Settled<'_>) {
-        if settled.charge.requests == 0 {
+    pub fn settle(mut self, settled: Settled) {
+        let total = settled.charged.total();
+        if total.requests == 0 {
             return;
         }
         let now = self.state.nanos(settled.instant);
         for (held, (rule, cell)) in self.limits.drain(..).zip(&self.rules.limits) {
             if let Some(held) = held {
-                rule.settle(cell, now, held, &settled.charge, self.state.freshness.share());
+                let charged = settled.use_is_known.then_some(&settled.charged);
+                rule.settle(cell, now, held, charged, self.state.freshness.share());
             }
         }
         if let Some(sizes) = &self.sizes {
-            sizes.record(settled.charge.output_tokens);
+            sizes.record(total.output_tokens);
         }
         let held = std::mem::take(&mut self.budgets);
         let event = RecentEvent {
             owner: Arc::clone(&self.rules.owner),
             sequence: settled.sequence.unwrap_or(NO_SEQUENCE),
             at: settled.at,
-            charge: settled.charge,
-            model: settled.model.map(Into::into),
+            charged: settled.charged,
         };
-        self.state.record(Some(&self.rules), &held, &event);
+        self.state.record(Some(&self.rules), &held, event);
     }
 }
 
 impl Drop for Reservation {
     fn drop(&mut self) {
-        for (held, (_, cell)) in self.limits.drain(..).zip(&self.rules.limits) {
+        for (held, (rule, cell)) in self.limits.drain(..).zip(&self.rules.limits) {
             if let Some(held) = held {
-                LimitRule::give_back(cell, held);
+                rule.give_back(cell, held);
             }
         }
         self.rules.release(&self.budgets);

@@ -116,7 +116,7 @@ impl State {
 
     /// Counts an own event against the budgets that are in force now. `held` is what its request held of the budgets of
     /// `rules`; it leaves in the same moment, where the rules are still the same.
-    pub(crate) fn record(&self, rules: Option<&Rules>, held: &[i64], event: &RecentEvent) {
+    pub(crate) fn record(&self, rules: Option<&Rules>, held: &[i64], event: RecentEvent) {
         // Under the lock: whoever puts other rules in force counts the events before this moment, and this event counts itself
         // under those rules after it.
         let index = {
@@ -124,9 +124,8 @@ impl State {
             recent.push(event.clone());
             self.index.load_full()
         };
-        let model = event.model.as_deref();
         let charge = |rule: &BudgetRule, cell: &BudgetCell, held: i64| {
-            let amount = rule.amount(&event.charge, model);
+            let amount = event.charged.amount(&rule.spec);
             let own = Own { at: event.at, sequence: event.sequence, amount };
             let mut counter = cell.counter.lock();
             counter.charge(&rule.calendar, own, self.included());
@@ -152,7 +151,7 @@ impl State {
     pub(crate) fn catch_up(&self, rule: &BudgetRule, events: &[RecentEvent]) {
         for event in events.iter().filter(|event| event.owner.principal.org_id == rule.spec.org_id) {
             let Some(subject) = rule.spec.scope.counted(&event.owner.principal) else { continue };
-            let amount = rule.amount(&event.charge, event.model.as_deref());
+            let amount = event.charged.amount(&rule.spec);
             let own = Own { at: event.at, sequence: event.sequence, amount };
             let cell = self.budgets.of(rule.number, subject);
             cell.counter.lock().charge(&rule.calendar, own, self.included());

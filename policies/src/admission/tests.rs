@@ -8,9 +8,10 @@ mod stress;
 
 use std::collections::{BTreeMap, HashMap};
 
-use mindweave_metering::{KeyId, LimitId, NanoUsd, OrgId, ProjectId, QuotaId};
+use mindweave_metering::{KeyId, LimitId, NanoUsd, OrgId, ProjectId, QuotaId, RequestFacts};
 
 use super::*;
+use crate::charge::Charge;
 use crate::governance::{
     Governance, LimitMetric, LimitSpec, OnError, OnStale, OrgEntry, QuotaAction, QuotaUnit, QuotaWindow,
     Reserve,
@@ -100,16 +101,31 @@ pub(crate) struct World {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Ask {
     pub(crate) model: Option<&'static str>,
+    /// A further model that may serve.
+    pub(crate) fallback: Option<&'static str>,
     pub(crate) input: u64,
-    pub(crate) output: u64,
+    /// How much longer the prompt may be than estimated.
+    pub(crate) slack: u64,
+    pub(crate) output: Option<u64>,
     pub(crate) billed: bool,
+    pub(crate) reports_use: bool,
     pub(crate) nano_per_token: Option<i64>,
     pub(crate) batch: Option<u64>,
 }
 
 impl Ask {
     pub(crate) fn tokens(input: u64, output: u64) -> Self {
-        Self { model: Some(MODEL), input, output, billed: true, nano_per_token: Some(1_000), batch: None }
+        Self {
+            model: Some(MODEL),
+            fallback: None,
+            input,
+            slack: 0,
+            output: Some(output),
+            billed: true,
+            reports_use: true,
+            nano_per_token: Some(1_000),
+            batch: None,
+        }
     }
 }
 
@@ -117,8 +133,12 @@ impl World {
     pub(crate) fn new(limits: &[LimitSpec], quotas: &[QuotaSpec]) -> Self {
         let start = Instant::now();
         let control = AdmissionControl::new(JOURNAL.into(), start);
-        control.apply(&snapshot(limits, quotas));
+        control.apply(&snapshot(limits, quotas), start);
         Self { control, now: time("2026-11-21T12:00:00Z"), at: start, sequence: 0 }
+    }
+
+    pub(crate) fn apply(&self, limits: &[LimitSpec], quotas: &[QuotaSpec]) {
+        self.control.apply(&snapshot(limits, quotas), self.at);
     }
 
     pub(crate) fn pass(&mut self, seconds: u64) {
@@ -127,33 +147,42 @@ impl World {
     }
 
     pub(crate) fn admit(&self, key: &str, ask: Ask) -> Result<Reservation, Refusal> {
+        let rules = self.control.in_force(&principal(key)).unwrap();
+        self.admit_by(&rules, key, ask)
+    }
+
+    pub(crate) fn admit_by(&self, rules: &Arc<Rules>, key: &str, ask: Ask) -> Result<Reservation, Refusal> {
         let principal = principal(key);
-        let rules = self.control.in_force(&principal).unwrap();
-        let price = |output: u64| ask.nano_per_token.map(|price| cost(price, ask.input + output));
+        let price = |input: u64, output: u64| ask.nano_per_token.map(|price| cost(price, input + output));
+        let facts = RequestFacts {
+            model: ask.model.map(Into::into),
+            models: ask.model.into_iter().chain(ask.fallback).map(Into::into).collect(),
+            ..RequestFacts::default()
+        };
         let demand = Demand {
             principal: &principal,
-            model: ask.model,
+            models: AskedModels::of(&facts),
             input_tokens: ask.input,
-            max_output_tokens: Some(ask.output),
+            input_tokens_at_most: ask.input + ask.slack,
+            max_output_tokens: ask.output,
             billed: ask.billed,
-            max_cost: price(ask.output),
+            reports_use: ask.reports_use,
             price: &price,
             batch: ask.batch,
             now: self.now,
             at: self.at,
         };
-        self.control.admit(&rules, &demand)
+        self.control.admit(rules, &demand)
     }
 
     pub(crate) fn settle(&mut self, reservation: Reservation, input: u64, output: u64) {
+        self.settle_for(reservation, ChargeParts::one(charge(input, output), Some(MODEL.into())));
+    }
+
+    pub(crate) fn settle_for(&mut self, reservation: Reservation, charged: ChargeParts) {
         self.sequence += 1;
-        reservation.settle(&Settled {
-            charge: charge(input, output),
-            model: Some(MODEL),
-            at: self.now,
-            instant: self.at,
-            sequence: Some(self.sequence),
-        });
+        let (at, instant, sequence) = (self.now, self.at, Some(self.sequence));
+        reservation.settle(Settled { charged, use_is_known: true, at, instant, sequence });
     }
 
     /// Used and reserved of the budget.
@@ -181,6 +210,7 @@ pub(crate) fn feed(
         subject: (*subject).into(),
         window_start: *window_start,
         used: *used,
+        definition: 0,
     };
     UsageFeed {
         full,
@@ -271,7 +301,7 @@ fn idle_counters_are_swept_and_those_that_matter_stay() {
 fn beyond_the_most_counters_further_subjects_are_counted_together() {
     let start = Instant::now();
     let control = AdmissionControl::with_capacity(JOURNAL.into(), start, 3);
-    control.apply(&snapshot(&[limit("lim_1", LimitMetric::RequestsPerMinute, 2)], &[]));
+    control.apply(&snapshot(&[limit("lim_1", LimitMetric::RequestsPerMinute, 2)], &[]), start);
     let world = World { control, now: time("2026-11-21T12:00:00Z"), at: start, sequence: 0 };
     let ask = |key: usize| world.admit(&format!("key_{key}"), Ask::tokens(1, 1)).ok();
     let first: Vec<_> = [0, 1, 2, 0, 1, 2].into_iter().filter_map(ask).collect();

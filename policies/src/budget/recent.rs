@@ -6,7 +6,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use crate::admission::Owner;
-use crate::charge::Charge;
+use crate::charge::ChargeParts;
 
 /// Events kept: some seconds of a busy proxy. With a control plane that is away for longer, a budget that is made just then misses the
 /// older ones until the ledger has them.
@@ -18,8 +18,7 @@ pub(crate) struct RecentEvent {
     pub(crate) owner: Arc<Owner>,
     pub(crate) sequence: u64,
     pub(crate) at: Timestamp,
-    pub(crate) charge: Charge,
-    pub(crate) model: Option<Arc<str>>,
+    pub(crate) charged: ChargeParts,
 }
 
 /// The latest own events.

@@ -1,8 +1,8 @@
 //! A plain rate of requests: `governor`'s arithmetic on our own cell, so that a limit can change without forgetting what was
 //! used, and so that time is an argument.
 
+use std::cell::Cell;
 use std::num::NonZeroU32;
-use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use governor::clock::Clock;
@@ -13,6 +13,7 @@ use governor::state::direct::NotKeyed;
 use governor::{Quota, RateLimiter};
 
 use super::Share;
+use super::rate::Bucket;
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -33,13 +34,15 @@ impl RequestRate {
         Self { quota: quota.allow_burst(burst) }
     }
 
-    /// Takes one request, or says how long to wait. Returns what was taken, in time.
-    pub(super) fn take(&self, full_at: &AtomicI64, now: i64, share: Share) -> Result<i64, Duration> {
-        let state = SinceNow { full_at, now };
-        let quota = self.shared(share);
-        let limiter = RateLimiter::<NotKeyed, _, _, NoOpMiddleware<Nanos>>::new(quota, state, Now);
+    /// Takes one request, or says how long to wait.
+    pub(super) fn take(&self, bucket: &mut Bucket, now: i64, share: Share) -> Result<(), Duration> {
+        let full_at = Cell::new(bucket.full_at);
+        let state = SinceNow { full_at: &full_at, now };
+        let limiter =
+            RateLimiter::<NotKeyed, _, _, NoOpMiddleware<Nanos>>::new(self.shared(share), state, Now);
         limiter.check().map_err(|not_until| not_until.wait_time_from(Now.now()))?;
-        Ok(i64::try_from(nanos(quota.replenish_interval())).unwrap_or(i64::MAX))
+        bucket.full_at = full_at.get();
+        Ok(())
     }
 
     fn shared(&self, share: Share) -> Quota {
@@ -65,9 +68,9 @@ impl Clock for Now {
     }
 }
 
-/// `governor`'s state in a cell of ours: the time from now until the bucket is full.
+/// `governor`'s state in a cell of ours, whose lock is held: the time from now until the bucket is full.
 struct SinceNow<'a> {
-    full_at: &'a AtomicI64,
+    full_at: &'a Cell<i64>,
     now: i64,
 }
 
@@ -78,16 +81,10 @@ impl StateStore for SinceNow<'_> {
     where
         F: Fn(Option<Nanos>) -> Result<(T, Nanos), E>,
     {
-        let mut current = self.full_at.load(Ordering::Acquire);
-        loop {
-            let full_in = u64::try_from(current.saturating_sub(self.now)).unwrap_or(0);
-            let (answer, next) = judge(Some(Nanos::new(full_in)))?;
-            let next = self.now.saturating_add(i64::try_from(next.as_u64()).unwrap_or(i64::MAX));
-            match self.full_at.compare_exchange_weak(current, next, Ordering::AcqRel, Ordering::Acquire) {
-                Ok(_) => return Ok(answer),
-                Err(changed) => current = changed,
-            }
-        }
+        let full_in = u64::try_from(self.full_at.get().saturating_sub(self.now)).unwrap_or(0);
+        let (answer, next) = judge(Some(Nanos::new(full_in)))?;
+        self.full_at.set(self.now.saturating_add(i64::try_from(next.as_u64()).unwrap_or(i64::MAX)));
+        Ok(answer)
     }
 }
 

@@ -1,4 +1,4 @@
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use mindweave_metering::{LimitId, OrgId};
 use proptest::prelude::*;
@@ -22,15 +22,15 @@ fn rule(metric: LimitMetric, limit: u64, burst: Option<u64>) -> LimitRule {
         burst,
         models: Vec::new(),
     };
-    LimitRule::new(Arc::new(spec), 1)
+    LimitRule::new(Arc::new(spec), 1, 0)
 }
 
 fn output(tokens: u64) -> Option<ExpectedTokens> {
     Some(ExpectedTokens { input: 0, output: tokens })
 }
 
-fn used(tokens: u64) -> Charge {
-    Charge { requests: 1, output_tokens: tokens, ..Charge::default() }
+fn used(tokens: u64) -> ChargeParts {
+    ChargeParts::one(Charge { requests: 1, output_tokens: tokens, ..Charge::default() }, None)
 }
 
 #[test]
@@ -39,7 +39,7 @@ fn an_estimate_is_taken_at_admission_and_corrected_at_settlement() {
     let cell = LimitCell::default();
     let held = rule.take(&cell, SECOND, output(8_000), ALONE).unwrap().unwrap();
     assert_eq!(rule.take(&cell, SECOND, output(8_000), ALONE), Err(Duration::from_secs(36)));
-    rule.settle(&cell, SECOND, held, &used(1_200), ALONE);
+    rule.settle(&cell, SECOND, held, Some(&used(1_200)), ALONE);
     assert_eq!(rule.state(&cell, SECOND, ALONE).unwrap().remaining, 8_800);
 }
 
@@ -48,7 +48,7 @@ fn an_overrun_is_a_debt_that_later_requests_wait_for() {
     let rule = rule(LimitMetric::OutputTokensPerMinute, 10_000, None);
     let cell = LimitCell::default();
     let held = rule.take(&cell, SECOND, output(1_200), ALONE).unwrap().unwrap();
-    rule.settle(&cell, SECOND, held, &used(16_200), ALONE);
+    rule.settle(&cell, SECOND, held, Some(&used(16_200)), ALONE);
     assert_eq!(rule.state(&cell, SECOND, ALONE).unwrap().remaining, 0);
     assert_eq!(rule.take(&cell, SECOND, output(0), ALONE), Err(Duration::from_millis(37_200)));
     assert_eq!(rule.state(&cell, SECOND + MINUTE, ALONE).unwrap().remaining, 3_800);
@@ -78,15 +78,101 @@ fn requests_a_minute_come_back_one_by_one() {
     assert_eq!(rule.state(&cell, MINUTE, ALONE).unwrap().remaining, 3);
 }
 
+fn left(rule: &LimitRule, cell: &LimitCell, now: i64) -> u64 {
+    rule.state(cell, now, ALONE).unwrap().remaining
+}
+
+fn since(now: i64, rule: LimitRule) -> LimitRule {
+    LimitRule { since: now, ..rule }
+}
+
 #[test]
-fn a_changed_limit_applies_to_what_was_taken_before() {
+fn a_raised_limit_keeps_what_is_missing_in_units_and_fills_faster() {
     let cell = LimitCell::default();
-    let old = rule(LimitMetric::RequestsPerMinute, 2, None);
-    assert!(old.take(&cell, SECOND, None, ALONE).is_ok() && old.take(&cell, SECOND, None, ALONE).is_ok());
+    let old = rule(LimitMetric::RequestsPerMinute, 30, Some(5));
+    assert!((0..5).all(|_| old.take(&cell, SECOND, None, ALONE).is_ok()));
     assert!(old.take(&cell, SECOND, None, ALONE).is_err());
-    let raised = rule(LimitMetric::RequestsPerMinute, 600, None);
-    assert!(raised.take(&cell, SECOND, None, ALONE).is_err(), "the bucket is still empty");
-    assert!(raised.take(&cell, SECOND + SECOND / 10, None, ALONE).is_ok(), "but fills faster");
+    let raised = since(SECOND, rule(LimitMetric::RequestsPerMinute, 6_000, Some(100)));
+    assert_eq!(left(&raised, &cell, SECOND), 95, "five are used, of a hundred");
+    assert!((0..95).all(|_| raised.take(&cell, SECOND, None, ALONE).is_ok()));
+    assert_eq!(raised.take(&cell, SECOND, None, ALONE), Err(Duration::from_millis(10)));
+}
+
+#[test]
+fn a_debt_is_as_many_tokens_after_the_limit_was_raised() {
+    let old = rule(LimitMetric::OutputTokensPerMinute, 100, None);
+    let indebted = || {
+        let cell = LimitCell::default();
+        let held = old.take(&cell, SECOND, output(100), ALONE).unwrap().unwrap();
+        old.settle(&cell, SECOND, held, Some(&used(8_000)), ALONE);
+        cell
+    };
+    let cell = indebted();
+    assert_eq!(old.take(&cell, SECOND, output(0), ALONE), Err(Duration::from_secs(79 * 60)));
+    let raised = since(SECOND, rule(LimitMetric::OutputTokensPerMinute, 1_000_000, None));
+    assert_eq!(left(&raised, &cell, SECOND), 992_000);
+    assert!(raised.take(&cell, SECOND, output(100), ALONE).is_ok());
+    let modest = since(SECOND, rule(LimitMetric::OutputTokensPerMinute, 1_000, None));
+    assert_eq!(modest.take(&indebted(), SECOND, output(0), ALONE), Err(Duration::from_secs(7 * 60)));
+}
+
+#[test]
+fn a_lowered_limit_keeps_what_was_used_and_at_worst_begins_empty() {
+    let cell = LimitCell::default();
+    let old = rule(LimitMetric::OutputTokensPerMinute, 1_000_000, None);
+    old.take(&cell, SECOND, output(300), ALONE).unwrap();
+    let lowered = since(SECOND, rule(LimitMetric::OutputTokensPerMinute, 1_000, None));
+    assert_eq!(left(&lowered, &cell, SECOND), 700);
+    old.take(&cell, SECOND, output(900_000), ALONE).unwrap(); // went by rules that were replaced just then
+    let emptied = lowered.take(&cell, SECOND, output(1), ALONE);
+    assert_eq!(emptied, Err(Duration::from_millis(60)), "and not in debt by what was allowed");
+}
+
+#[test]
+fn what_an_open_request_took_is_worth_the_same_after_an_edit() {
+    let cell = LimitCell::default();
+    let old = rule(LimitMetric::OutputTokensPerMinute, 1_000, None);
+    let held = old.take(&cell, SECOND, output(800), ALONE).unwrap().unwrap();
+    let raised = since(SECOND, rule(LimitMetric::OutputTokensPerMinute, 10_000, None));
+    assert_eq!(left(&raised, &cell, SECOND), 9_200);
+    old.settle(&cell, SECOND, held, Some(&used(500)), ALONE);
+    assert_eq!(left(&raised, &cell, SECOND), 9_500);
+}
+
+#[test]
+fn the_new_rate_counts_from_the_edit_on_not_from_the_next_request() {
+    let cell = LimitCell::default();
+    let old = rule(LimitMetric::OutputTokensPerMinute, 60, None);
+    old.take(&cell, SECOND, output(60), ALONE).unwrap();
+    let raised = since(11 * SECOND, rule(LimitMetric::OutputTokensPerMinute, 600, None));
+    assert_eq!(left(&raised, &cell, 11 * SECOND), 550, "ten of sixty came back before");
+    assert_eq!(left(&raised, &cell, 13 * SECOND), 570);
+}
+
+#[test]
+fn a_rate_keeps_its_estimate_where_nobody_knows_what_was_used() {
+    let rule = rule(LimitMetric::OutputTokensPerMinute, 1_000, None);
+    let cell = LimitCell::default();
+    let held = rule.take(&cell, SECOND, output(800), ALONE).unwrap().unwrap();
+    rule.settle(&cell, SECOND, held, None, ALONE);
+    assert_eq!(left(&rule, &cell, SECOND), 200);
+}
+
+#[test]
+fn a_limit_of_certain_models_is_charged_what_those_used_unless_it_was_asked_for_one_of_them() {
+    let models = vec![crate::model_pattern::ModelPattern::new("claude-opus-*")];
+    let plain = rule(LimitMetric::OutputTokensPerMinute, 1_000, None);
+    let spec = LimitSpec { models, ..(*plain.spec).clone() };
+    let rule = LimitRule::new(Arc::new(spec), 1, 0);
+    for (by_name, served, remaining) in
+        [(true, "claude-haiku-4-5", 900), (false, "claude-haiku-4-5", 1_000), (false, "claude-opus-4-1", 900)]
+    {
+        let cell = LimitCell::default();
+        let held = rule.take(&cell, SECOND, output(500), ALONE).unwrap().unwrap();
+        let charged = ChargeParts::one(used(100).total(), Some(served.into()));
+        rule.settle(&cell, SECOND, Taken { by_name, ..held }, Some(&charged), ALONE);
+        assert_eq!(left(&rule, &cell, SECOND), remaining, "{by_name} {served}");
+    }
 }
 
 #[test]
@@ -96,10 +182,10 @@ fn open_requests_are_counted_and_given_back() {
     let first = rule.take(&cell, SECOND, None, ALONE).unwrap().unwrap();
     let second = rule.take(&cell, SECOND, None, ALONE).unwrap().unwrap();
     assert_eq!(rule.take(&cell, SECOND, None, ALONE), Err(CONCURRENCY_RETRY));
-    rule.settle(&cell, SECOND, first, &used(1), ALONE);
+    rule.settle(&cell, SECOND, first, Some(&used(1)), ALONE);
     assert!(rule.take(&cell, SECOND, None, ALONE).is_ok());
-    LimitRule::give_back(&cell, second);
-    assert!(!cell.is_as_new(LimitMetric::ConcurrentRequests, MINUTE));
+    rule.give_back(&cell, second);
+    assert!(!cell.is_as_new(MINUTE));
 }
 
 #[test]
@@ -107,7 +193,7 @@ fn token_limits_do_not_count_what_cannot_use_tokens() {
     let rule = rule(LimitMetric::TokensPerMinute, 1, None);
     let cell = LimitCell::default();
     assert_eq!(rule.take(&cell, SECOND, None, ALONE), Ok(None));
-    assert!(cell.is_as_new(LimitMetric::TokensPerMinute, SECOND));
+    assert!(cell.is_as_new(SECOND));
 }
 
 #[test]
@@ -116,7 +202,8 @@ fn the_largest_figures_do_not_overflow() {
     let cell = LimitCell::default();
     let huge = Some(ExpectedTokens { input: u64::MAX, output: u64::MAX });
     let held = rule.take(&cell, SECOND, huge, ALONE).unwrap().unwrap();
-    rule.settle(&cell, SECOND, held, &Charge { limited_input_tokens: u64::MAX, ..used(u64::MAX) }, ALONE);
+    let all = Charge { limited_input_tokens: u64::MAX, ..used(u64::MAX).total() };
+    rule.settle(&cell, SECOND, held, Some(&ChargeParts::one(all, None)), ALONE);
     assert!(rule.take(&cell, i64::MAX / 8, huge, ALONE).is_err());
     let fast = self::rule(LimitMetric::RequestsPerMinute, u64::MAX, Some(u64::MAX));
     assert!(fast.take(&LimitCell::default(), SECOND, None, ALONE).is_ok());
@@ -138,8 +225,8 @@ fn each_of_several_proxies_enforces_its_part() {
     let rule = rule(LimitMetric::OutputTokensPerMinute, 90, None);
     let cell = LimitCell::default();
     let held = rule.take(&cell, SECOND, output(30), third).unwrap().unwrap();
-    assert_eq!(rule.take(&cell, SECOND, output(1), third), Err(Duration::from_nanos(1_999_999_998)));
-    rule.settle(&cell, SECOND, held, &used(10), third);
+    assert_eq!(rule.take(&cell, SECOND, output(1), third), Err(Duration::from_secs(2)));
+    rule.settle(&cell, SECOND, held, Some(&used(10)), third);
     assert_eq!(rule.state(&cell, SECOND, third).unwrap().remaining, 20);
 }
 
@@ -180,7 +267,7 @@ proptest! {
         for (pause, estimate, actual) in steps {
             now += pause;
             if let Ok(Some(held)) = rule.take(&cell, now, output(estimate), ALONE) {
-                rule.settle(&cell, now, held, &used(actual), ALONE);
+                rule.settle(&cell, now, held, Some(&used(actual)), ALONE);
                 total += actual;
                 beyond = beyond.max(actual.saturating_sub(limit)).max(actual.saturating_sub(estimate));
             }
@@ -197,7 +284,7 @@ proptest! {
         rule.take(&cell, SECOND, output(before), ALONE).unwrap();
         let start = rule.state(&cell, SECOND, ALONE);
         if let Ok(Some(held)) = rule.take(&cell, SECOND, output(units), ALONE) {
-            LimitRule::give_back(&cell, held);
+            rule.give_back(&cell, held);
         }
         prop_assert_eq!(rule.state(&cell, SECOND, ALONE), start);
     }

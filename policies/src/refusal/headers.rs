@@ -6,6 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::governance::LimitMetric;
 use crate::limits::{LimitCell, LimitRule, RateState, Share};
+use crate::model_pattern::AskedModels;
 
 /// One second less a nanosecond: added before cutting to whole seconds, so that a reset is never told too early.
 const ALMOST_A_SECOND: i64 = 999_999_999;
@@ -57,19 +58,18 @@ impl RateLimitHeaders {
         self.values.iter().map(|(name, value)| (*name, value.as_str()))
     }
 
-    /// Of the limits that count this model. `nanos` is now, in nanoseconds of the process.
+    /// Of the limits that count these models. `nanos` is now, in nanoseconds of the process.
     pub(crate) fn of(
         limits: &[(Arc<LimitRule>, Arc<LimitCell>)],
-        model: Option<&str>,
+        models: AskedModels<'_>,
         nanos: i64,
         now: Timestamp,
         share: Share,
     ) -> Self {
         let mut values = Vec::new();
         for family in &FAMILIES {
-            let of_family = limits
-                .iter()
-                .filter(|(rule, _)| rule.spec.metric == family.metric && rule.counts_model(model));
+            let of_family =
+                limits.iter().filter(|(rule, _)| rule.spec.metric == family.metric && rule.counts(models));
             let states =
                 of_family.filter_map(|(rule, cell)| Some((rule.spec.limit, rule.state(cell, nanos, share)?)));
             let Some((limit, state)) = states.min_by_key(|(_, state)| state.remaining) else { continue };

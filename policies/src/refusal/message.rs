@@ -47,6 +47,13 @@ impl Refusal {
                      ask an admin of {org}"
                 )
             }
+            RefusalKind::UseUnknown { quota } => {
+                let (who, budget) = (self.who(quota.scope.kind, snapshot), Budget(quota));
+                format!(
+                    "what a request to this endpoint uses is not known, and the {budget} of {who} admits no such request; use \
+                     /v1/messages, or ask an admin of {org}"
+                )
+            }
             RefusalKind::BudgetStale { quota } => {
                 let (who, budget) = (self.who(quota.scope.kind, snapshot), Budget(quota));
                 format!(

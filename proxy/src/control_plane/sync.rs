@@ -165,7 +165,7 @@ impl Sync {
         if state.replayed {
             return Ok(());
         }
-        self.admission.apply(&snapshot);
+        self.admission.apply(&snapshot, Instant::now().into_std());
         if let Some(counters) = &counters {
             self.admission.load(counters);
             *self.last_heard.lock() = Some(counters.as_of);
@@ -199,7 +199,7 @@ impl Sync {
     async fn usage(&self, state: &mut State, feed: UsageFeed) -> Result<(), CallError> {
         let first = state.waiting.take();
         if let Some((snapshot, _)) = &first {
-            self.admission.apply(snapshot); // figures of budgets that nobody knows would be lost
+            self.admission.apply(snapshot, Instant::now().into_std()); // figures of budgets that nobody knows would be lost
         }
         let (admission, at) = (Arc::clone(&self.admission), Instant::now().into_std());
         let changed = feed.full || !feed.counters.is_empty();

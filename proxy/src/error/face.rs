@@ -40,7 +40,7 @@ pub(super) struct Face {
 
 impl Face {
     /// Every answer of our own.
-    pub(super) const ALL: [Self; 41] = [
+    pub(super) const ALL: [Self; 42] = [
         KEY_UNKNOWN,
         KEY_EXPIRED,
         CREDENTIAL_NOT_REGISTERED,
@@ -81,6 +81,7 @@ impl Face {
         refusals::CONCURRENCY_LIMITED,
         refusals::BUDGET_EXHAUSTED,
         refusals::BUDGET_PRICE_UNKNOWN,
+        refusals::BUDGET_USE_UNKNOWN,
         refusals::BUDGET_STALE,
     ];
 

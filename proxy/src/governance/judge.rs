@@ -7,8 +7,8 @@ use mindweave_metering::{
     BatchCall, EndpointKind, NanoUsd, RequestFacts, VerdictKind, VerdictMode, VerdictRecord,
 };
 use mindweave_policy::{
-    BudgetUsage, BudgetWarning, CredentialKind, Demand, PolicyInput, PolicySet, PrincipalInput, QuotaSpec,
-    RequestInput, Reservation, Rules,
+    AskedModels, BudgetUsage, BudgetWarning, CredentialKind, Demand, PolicyInput, PolicySet, PrincipalInput,
+    QuotaSpec, RequestInput, Reservation, Rules,
 };
 use tokio::time::Instant;
 
@@ -20,8 +20,6 @@ use crate::settle::AdmittedRecord;
 
 /// The zone of organisations that nothing is known of.
 const DEFAULT_TIME_ZONE: &str = "UTC";
-/// The longest answer of any model, in tokens, for requests that do not limit theirs.
-const LONGEST_ANSWER: u64 = 128_000;
 /// The reason under which an event says that a budget which only warns was over.
 const BUDGET_OVER: &str = "budget_over";
 
@@ -112,20 +110,19 @@ impl Governance {
     ) -> Result<Reservation, ProxyError> {
         let now = admitted.timestamp;
         let facts = known.facts();
-        let input_tokens = facts.and_then(|facts| facts.estimated_input_tokens).unwrap_or(0);
-        let max_output_tokens = facts.and_then(|facts| facts.max_tokens_sum.or(facts.max_tokens));
-        let price = |output_tokens: u64| -> Option<NanoUsd> {
+        let price = |input_tokens: u64, output_tokens: u64| -> Option<NanoUsd> {
             self.ledger.prices().ceiling(facts?, input_tokens, output_tokens, now)
         };
         let creates_batch = asked.endpoint.kind == EndpointKind::Batches(BatchCall::Create);
         let batch = facts.filter(|_| creates_batch).map(|facts| facts.batch_requests);
         let demand = Demand {
             principal: &admitted.principal,
-            model: facts.and_then(|facts| facts.model.as_deref()),
-            input_tokens,
-            max_output_tokens,
+            models: facts.map(AskedModels::of).unwrap_or_default(),
+            input_tokens: facts.and_then(|facts| facts.estimated_input_tokens).unwrap_or(0),
+            input_tokens_at_most: facts.and_then(RequestFacts::input_tokens_at_most).unwrap_or(0),
+            max_output_tokens: facts.and_then(|facts| facts.max_tokens_sum.or(facts.max_tokens)),
             billed: is_billed(asked.endpoint.kind),
-            max_cost: price(max_output_tokens.unwrap_or(LONGEST_ANSWER.saturating_mul(batch.unwrap_or(1)))),
+            reports_use: reports_use(asked.endpoint.kind),
             price: &price,
             batch,
             now,
@@ -155,6 +152,12 @@ fn is_billed(kind: EndpointKind) -> bool {
             | EndpointKind::ChatCompletions
             | EndpointKind::Batches(BatchCall::Create)
     )
+}
+
+/// Whether answers of this endpoint, or a batch's results, say what was used. The older completions do not, and of chat
+/// completions it is not read.
+fn reports_use(kind: EndpointKind) -> bool {
+    !matches!(kind, EndpointKind::Complete | EndpointKind::ChatCompletions)
 }
 
 fn budget((quota, used, reserved): &(Arc<QuotaSpec>, i64, i64)) -> BudgetUsage<'_> {

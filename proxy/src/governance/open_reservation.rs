@@ -18,7 +18,7 @@ impl OpenReservation {
     }
 
     /// Charges what the exchange used in place of what it held.
-    pub(crate) fn settle(mut self, settled: &Settled<'_>) {
+    pub(crate) fn settle(mut self, settled: Settled) {
         if let Some(reservation) = self.reservation.take() {
             reservation.settle(settled);
         }

@@ -16,7 +16,7 @@ pub(crate) fn follow(snapshots: &SnapshotStore, admission: &Arc<AdmissionControl
     let admission = Arc::downgrade(admission);
     snapshots.follow(move |snapshot| match admission.upgrade() {
         Some(admission) => {
-            admission.apply(snapshot);
+            admission.apply(snapshot, Instant::now().into_std());
             ControlFlow::Continue(())
         }
         None => ControlFlow::Break(()),

@@ -1,7 +1,7 @@
 //! What was used of each budget, moved in the transaction that books the events.
 //!
 //! A counter belongs to a budget, to whom the budget counts, and to a window: the one that holds the end of the event. It grows
-//! by [`mindweave_policy::Charge`], which is what a proxy charges too.
+//! by [`mindweave_policy::ChargeParts`], which is what a proxy charges too.
 //!
 //! The counters of a budget are first counted from the sums, when it is made and whenever its definition changes: what it
 //! counts, of whom, and where its windows begin. From then on ingest moves them. Both happen under the one write lock, so
@@ -13,7 +13,7 @@ mod rules;
 mod seed;
 mod store;
 
-use mindweave_policy::{Charge, Charged, QuotaUnit};
+use mindweave_policy::QuotaUnit;
 
 pub(crate) use lookup::{CounterRow, counter_list, counter_used};
 pub(crate) use rules::{Rules, RulesCache, rules_count, rules_read};
@@ -22,13 +22,13 @@ pub(crate) use store::{
     StoredCounter, counters_current, counters_expire, counters_move, counters_moved_after, last_move,
 };
 
-use super::decode::Fields;
+use super::totals::Totals;
 
 /// How many windows of a budget are kept and still counted behind the current one: a late event finds its counter within a
 /// quarter of an hour, half a day, a week or two, or a year, by the length of the window.
 const WINDOWS_KEPT: i64 = 12;
 
-/// What events used, in every unit.
+/// What requests used, in every unit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Used {
     requests: i64,
@@ -37,21 +37,20 @@ pub(crate) struct Used {
 }
 
 impl Used {
-    /// Adds an event.
-    pub(crate) fn add(&mut self, event: &Fields<'_>) {
-        let charge = Charge::of(Charged {
-            event_type: event.event_type,
-            outcome: event.outcome,
-            input_tokens: event.input_tokens,
-            output_tokens: event.output_tokens,
-            cache_read_tokens: event.cache_read_tokens,
-            cache_write_5m_tokens: event.cache_write_5m_tokens,
-            cache_write_1h_tokens: event.cache_write_1h_tokens,
-            cost: event.cost_nano_usd,
-        });
-        self.requests = self.requests.saturating_add(charge.amount(QuotaUnit::Requests));
-        self.tokens = self.tokens.saturating_add(charge.amount(QuotaUnit::Tokens));
-        self.cost = self.cost.saturating_add(charge.amount(QuotaUnit::Cost));
+    /// What these sums of requests hold; the same as [`mindweave_policy::Charge`] of the events that are in them.
+    pub(crate) fn of(totals: &Totals) -> Self {
+        let tokens = [
+            totals.input_tokens,
+            totals.output_tokens,
+            totals.cache_read_tokens,
+            totals.cache_write_5m_tokens,
+            totals.cache_write_1h_tokens,
+        ];
+        Self {
+            requests: totals.requests.saturating_sub(totals.denied),
+            tokens: tokens.into_iter().fold(0, i64::saturating_add),
+            cost: totals.cost_nano_usd,
+        }
     }
 
     fn amount(&self, unit: QuotaUnit) -> i64 {

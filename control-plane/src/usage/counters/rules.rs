@@ -23,9 +23,15 @@ pub(crate) struct Rule {
     pub(super) zone: TimeZone,
     /// Earlier windows are not counted.
     first_window: i64,
+    /// See [`QuotaSpec::definition`].
+    pub(crate) definition: u64,
 }
 
 impl Rule {
+    fn new(quota: Arc<QuotaSpec>, zone_name: &str, first_window: i64) -> Self {
+        Self { definition: quota.definition(zone_name), quota, zone: time_zone(zone_name), first_window }
+    }
+
     /// Start and end of the window that holds this moment, all in microseconds.
     pub(crate) fn window(&self, micros: i64) -> (i64, i64) {
         let at = Timestamp::from_microsecond(micros).unwrap_or_default();
@@ -124,7 +130,7 @@ impl Rules {
     /// What new events move: their use by minute and dimension. A window begins with a minute in every zone of today.
     pub(crate) fn moves<'a, 'd: 'a>(
         &self,
-        used: impl Iterator<Item = (i64, &'a Dim<'d>, &'a Used)>,
+        used: impl Iterator<Item = (i64, &'a Dim<'d>, Used)>,
         now: Timestamp,
     ) -> Vec<CounterMove> {
         let mut windows: HashMap<usize, (i64, i64)> = HashMap::new(); // most events of a batch share them
@@ -176,10 +182,9 @@ impl RulesCache {
 /// The budgets of this state of the database, for reading their counters.
 pub(crate) async fn rules_read(tx: &mut SqliteConnection) -> Result<Rules, StoreError> {
     let zones = zones_read(tx).await?;
-    let rule = |quota: Arc<QuotaSpec>| Rule {
-        zone: time_zone(zone_of(&zones, &quota.org_id)),
-        quota,
-        first_window: i64::MIN,
+    let rule = |quota: Arc<QuotaSpec>| {
+        let zone_name = zone_of(&zones, &quota.org_id);
+        Rule::new(quota, zone_name, i64::MIN)
     };
     Ok(Rules::new(quotas_read(tx).await?.into_iter().map(rule).collect()))
 }
@@ -194,7 +199,7 @@ pub(crate) async fn rules_count(tx: &mut SqliteConnection, now: Timestamp) -> Re
         let zone_name = zone_of(&zones, &quota.org_id);
         let counting = known.remove(quota.id.as_str());
         let first_window = seed::ensure(tx, &quota, zone_name, counting.as_ref(), now).await?;
-        rules.push(Rule { zone: time_zone(zone_name), quota, first_window });
+        rules.push(Rule::new(quota, zone_name, first_window));
     }
     for gone in known.keys() {
         store::counters_forget(tx, gone).await?;

@@ -1,17 +1,21 @@
+mod downloads;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use mindweave_eventlog::Sequence;
 use mindweave_metering::{EventType, KeyId, NanoUsd, OrgId, Outcome, QuotaId, TeamId, UsageEvent, UserId};
 use mindweave_policy::{
-    Charge, ModelPattern, OnError, OnStale, QuotaAction, QuotaSpec, QuotaUnit, QuotaWindow, Reserve, Subject,
-    SubjectKind, time_zone, window_bounds,
+    Charge, ChargeParts, ModelPattern, OnError, OnStale, QuotaAction, QuotaSpec, QuotaUnit, QuotaWindow,
+    Reserve, Subject, SubjectKind, time_zone, window_bounds,
 };
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use sqlx::SqliteConnection;
+
+use downloads::{Item, make_download};
 
 use super::*;
 use crate::clock;
@@ -125,11 +129,10 @@ async fn expected(
         for event in events {
             let Some(subject) = subject_of(event, quota.scope.kind) else { continue };
             let wanted = quota.scope.id.as_deref().is_none_or(|id| id == subject);
-            let model = event.model.as_deref().or(event.requested_model.as_deref());
-            let amount = Charge::of(event).amount(quota.unit);
+            let amount = ChargeParts::of(event).amount(quota);
             let (start, _) = window_bounds(quota.window, &zone, event.timestamp);
             let start = start.as_microsecond();
-            if wanted && quota.counts_model(model) && amount != 0 && start >= first_windows[id] {
+            if wanted && amount != 0 && start >= first_windows[id] {
                 *sums.entry((id.clone(), start, subject.to_owned())).or_default() += amount;
             }
         }
@@ -160,6 +163,8 @@ struct Draft {
     event_type: EventType,
     priced: bool,
     tokens: [u64; 5],
+    /// Of a download of batch results.
+    items: Vec<Item>,
 }
 
 impl Draft {
@@ -182,6 +187,10 @@ impl Draft {
         ] = self.tokens;
         let cost = i64::try_from(self.tokens[1] * 7 + number).unwrap();
         event.cost_nano_usd = self.priced.then_some(NanoUsd(cost));
+        let is_download = event.event_type == EventType::ApiCall && event.outcome != Outcome::Denied;
+        if is_download && !self.items.is_empty() {
+            make_download(&mut event, number, self.priced, &self.items);
+        }
         event
     }
 }
@@ -202,8 +211,10 @@ fn draft() -> impl Strategy<Value = Draft> {
         prop_oneof![Just("claude-sonnet-4-5"), Just("claude-sonnet-4-5-20250929"), Just("claude-opus-4-1")],
     );
     let who = (option::of(0..3_u8), option::of(0..2_u8), option::of(0..2_u8));
-    (age, who, model, outcome, event_type, any::<bool>(), proptest::array::uniform5(0..1_000_u64)).prop_map(
-        |(age, (key, user, team), model, outcome, event_type, priced, tokens)| Draft {
+    let items = prop_oneof![3 => Just(Vec::new()), 1 => vec((0..3_usize, 0..500_u64, 0..5_000_i64), 1..5)];
+    let tokens = proptest::array::uniform5(0..1_000_u64);
+    (age, who, model, outcome, event_type, any::<bool>(), tokens, items).prop_map(
+        |(age, (key, user, team), model, outcome, event_type, priced, tokens, items)| Draft {
             age,
             key,
             user,
@@ -213,6 +224,7 @@ fn draft() -> impl Strategy<Value = Draft> {
             event_type,
             priced,
             tokens,
+            items,
         },
     )
 }
@@ -458,8 +470,10 @@ fn an_events_use_is_what_a_proxy_charges_for_it() {
         let draft = draft().new_tree(&mut drafts).unwrap().current();
         let event = draft.event(number, 0);
         let record = record(1, &event).1;
-        let mut used = Used::default();
-        used.add(&crate::usage::decode(1, &record).unwrap().fields);
+        let used = Used::of(&Totals::of(&crate::usage::decode(1, &record).unwrap().fields));
+        if event.event_type != EventType::ApiCall {
+            continue; // its sums are kept apart from those of requests
+        }
         for unit in [QuotaUnit::Requests, QuotaUnit::Tokens, QuotaUnit::Cost] {
             assert_eq!(used.amount(unit), Charge::of(&event).amount(unit));
         }

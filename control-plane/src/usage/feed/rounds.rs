@@ -72,7 +72,8 @@ async fn all(
     now: Timestamp,
 ) -> Result<Vec<(i64, CounterUsage)>, StoreError> {
     let stored = counters_current(tx, &rules.window_starts(now)).await?;
-    stored.into_iter().map(|stored| Ok((stored.moved, told(stored)?))).collect()
+    let tell = |stored: StoredCounter| Ok((stored.moved, told(rules, stored)?));
+    stored.into_iter().map(tell).collect()
 }
 
 /// Those whose window has not ended; late events move counters of windows that nobody is held to any more.
@@ -84,7 +85,7 @@ fn current(
     let mut starts: HashMap<QuotaId, i64> = HashMap::new();
     let mut counters = Vec::with_capacity(moved.len());
     for stored in moved {
-        let (start, move_number, counter) = (stored.window_start, stored.moved, told(stored)?);
+        let (start, move_number, counter) = (stored.window_start, stored.moved, told(rules, stored)?);
         let Some(rule) = rules.get(&counter.quota_id) else { continue };
         let current =
             starts.entry(counter.quota_id.clone()).or_insert_with(|| rule.window(now.as_microsecond()).0);
@@ -95,9 +96,10 @@ fn current(
     Ok(counters)
 }
 
-fn told(stored: StoredCounter) -> Result<CounterUsage, StoreError> {
+fn told(rules: &Rules, stored: StoredCounter) -> Result<CounterUsage, StoreError> {
     let (quota_id, window_start) = (QuotaId::new(stored.quota_id), timestamp(stored.window_start)?);
-    Ok(CounterUsage { quota_id, subject: stored.subject.into(), window_start, used: stored.used })
+    let definition = rules.get(&quota_id).map_or(0, |rule| rule.definition);
+    Ok(CounterUsage { quota_id, subject: stored.subject.into(), window_start, used: stored.used, definition })
 }
 
 async fn positions(

@@ -62,7 +62,8 @@ fn a_dropped_or_denied_request_is_not_charged() {
     drop(world.admit("key_1", Ask::tokens(1, 1)).unwrap());
     let denied = world.admit("key_1", Ask::tokens(1, 1)).unwrap();
     let (at, instant) = (world.now, world.at);
-    denied.settle(&Settled { charge: Charge::default(), model: None, at, instant, sequence: Some(1) });
+    let charged = ChargeParts::one(Charge::default(), None);
+    denied.settle(Settled { charged, use_is_known: true, at, instant, sequence: Some(1) });
     assert_eq!(world.usage("key_1", "requests"), (0, 0));
     let open = world.admit("key_1", Ask::tokens(1, 1)).unwrap();
     world.settle(open, 1, 1);
@@ -200,9 +201,91 @@ fn an_edit_while_requests_are_open_charges_them_to_the_budgets_in_force_at_their
     let mut world = World::new(&[], &[quota("old", QuotaUnit::Tokens, 1_000)]);
     let open = world.admit("key_1", Ask::tokens(10, 10)).unwrap();
     let edited = QuotaSpec { limit: 500, ..quota("old", QuotaUnit::Tokens, 1_000) };
-    world.control.apply(&snapshot(&[], &[edited, quota("new", QuotaUnit::Requests, 5)]));
+    world.apply(&[], &[edited, quota("new", QuotaUnit::Requests, 5)]);
     assert_eq!(world.usage("key_1", "old"), (0, 20), "still held");
     world.settle(open, 10, 5);
     assert_eq!(world.usage("key_1", "old"), (15, 0));
     assert_eq!(world.usage("key_1", "new"), (1, 0));
+}
+
+fn opus(unit: QuotaUnit, limit: i64) -> QuotaSpec {
+    QuotaSpec { models: vec![ModelPattern::new("claude-opus-*")], ..quota("opus", unit, limit) }
+}
+
+#[test]
+fn an_exhausted_budget_of_one_model_refuses_whatever_that_model_may_serve() {
+    let mut world = World::new(&[], &[opus(QuotaUnit::Tokens, 100)]);
+    let open = world.admit("key_1", Ask { model: Some("claude-opus-4-1"), ..Ask::tokens(10, 90) }).unwrap();
+    world.settle_for(open, ChargeParts::one(charge(10, 95), Some("claude-opus-4-1".into())));
+    assert_eq!(world.usage("key_1", "opus"), (105, 0));
+    let fallback = Ask { fallback: Some("claude-opus-4-1"), ..Ask::tokens(1, 1) };
+    let mixed_batch = Ask { model: None, batch: Some(2), ..fallback };
+    for ask in [fallback, mixed_batch] {
+        assert_eq!(world.admit("key_1", ask).unwrap_err().reason(), "budget_exhausted");
+    }
+    assert!(world.admit("key_1", Ask::tokens(1, 1)).is_ok());
+}
+
+#[test]
+fn results_of_several_models_are_charged_to_each_models_budgets() {
+    let haiku = QuotaSpec {
+        models: vec![ModelPattern::new("claude-haiku-4-5")],
+        ..quota("haiku", QuotaUnit::Cost, 1_000_000)
+    };
+    let all = quota("all", QuotaUnit::Tokens, 10_000);
+    let mut world = World::new(&[], &[opus(QuotaUnit::Tokens, 1_000), haiku, all]);
+    let (event, _) = crate::charge::tests::mixed_results();
+    let results = world.admit("key_1", Ask { model: None, billed: false, ..Ask::tokens(0, 0) }).unwrap();
+    world.settle_for(results, ChargeParts::of(&event));
+    assert_eq!(world.usage("key_1", "opus"), (330, 0));
+    assert_eq!(world.usage("key_1", "haiku"), (34, 0));
+    assert_eq!(world.usage("key_1", "all"), (341, 0));
+    let restarted = World::new(&[], &[opus(QuotaUnit::Tokens, 1_000)]);
+    restarted.control.replay(1, &UsageEvent { timestamp: restarted.now, ..event });
+    assert_eq!(restarted.usage("key_1", "opus"), (330, 0));
+}
+
+#[test]
+fn all_that_a_prompt_may_be_longer_than_estimated_is_held_where_the_most_is() {
+    let most = quota("most", QuotaUnit::Tokens, 10_000);
+    let expected = QuotaSpec { reserve: Reserve::Expected, ..quota("expected", QuotaUnit::Tokens, 10_000) };
+    let money = quota("money", QuotaUnit::Cost, 10_000_000);
+    let world = World::new(&[], &[most, expected, money]);
+    let _open = world.admit("key_1", Ask { slack: 200, ..Ask::tokens(1_000, 50) }).unwrap();
+    assert_eq!(world.usage("key_1", "most"), (0, 1_250));
+    assert_eq!(world.usage("key_1", "expected"), (0, 1_050));
+    assert_eq!(world.usage("key_1", "money"), (0, 1_250_000));
+}
+
+#[test]
+fn an_answer_without_a_limit_holds_the_longest_there_is_of_money_too() {
+    let expected = QuotaSpec { reserve: Reserve::Expected, ..quota("expected", QuotaUnit::Cost, i64::MAX) };
+    let world = World::new(&[], &[quota("money", QuotaUnit::Cost, i64::MAX), expected]);
+    let unlimited = Ask { output: None, ..Ask::tokens(100, 0) };
+    let _open = world.admit("key_1", unlimited).unwrap();
+    assert_eq!(world.usage("key_1", "money"), (0, 128_100_000));
+    let first = i64::try_from(FIRST_EXPECTED_OUTPUT).unwrap();
+    assert_eq!(world.usage("key_1", "expected"), (0, (100 + first) * 1_000), "not cut to nothing");
+    let small = World::new(&[], &[quota("money", QuotaUnit::Cost, 2 * 128_100_000)]);
+    let batch = Ask { batch: Some(3), ..unlimited };
+    assert_eq!(small.admit("key_1", batch).unwrap_err().reason(), "budget_exhausted", "each of its items");
+}
+
+#[test]
+fn what_will_never_say_what_it_used_passes_no_budget_that_blocks_by_use() {
+    let refuse = quota("tokens", QuotaUnit::Tokens, 1_000);
+    let silent = Ask { reports_use: false, ..Ask::tokens(10, 10) };
+    let world = World::new(&[], &[refuse.clone(), quota("requests", QuotaUnit::Requests, 10)]);
+    let refusal = world.admit("key_1", silent).unwrap_err();
+    assert_eq!((refusal.reason(), &*refusal.id), ("budget_use_unknown", "tokens"));
+    assert!(world.admit("key_1", Ask { billed: false, ..silent }).is_ok(), "it uses nothing");
+    for allowed in [
+        QuotaSpec { on_unknown_price: OnError::Allow, ..refuse.clone() },
+        QuotaSpec { action: QuotaAction::Warn, ..refuse },
+        QuotaSpec { limit: 1_000, ..opus(QuotaUnit::Tokens, 1) },
+        quota("requests", QuotaUnit::Requests, 10),
+    ] {
+        let world = World::new(&[], &[allowed]);
+        assert!(world.admit("key_1", silent).is_ok());
+    }
 }

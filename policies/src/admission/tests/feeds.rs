@@ -82,15 +82,38 @@ fn an_own_event_that_the_ledger_books_as_nothing_stops_counting_when_it_is_inclu
 fn figures_that_come_before_their_budget_wait_for_it() {
     let mut world = World::new(&[], &[]);
     world.feed(false, 0, &[("tokens", "prj_1", november(), 500)]);
-    world.control.apply(&snapshot(&[], &[quota("tokens", QuotaUnit::Tokens, 1_000)]));
+    world.apply(&[], &[quota("tokens", QuotaUnit::Tokens, 1_000)]);
     assert_eq!(world.usage("key_1", "tokens"), (500, 0));
     let daily = QuotaSpec { window: QuotaWindow::Day, ..quota("tokens", QuotaUnit::Tokens, 1_000) };
     let midnight = time("2026-11-20T23:00:00Z");
     world.pass(1);
     world.feed(false, 0, &[("tokens", "prj_1", midnight, 40)]);
     assert_eq!(world.usage("key_1", "tokens"), (500, 0), "no month begins today");
-    world.control.apply(&snapshot(&[], &[daily]));
+    world.apply(&[], &[daily]);
     assert_eq!(world.usage("key_1", "tokens"), (40, 0));
+}
+
+#[test]
+fn figures_of_an_edited_budget_that_come_before_the_edit_wait_for_it() {
+    let tokens = quota("edited", QuotaUnit::Tokens, 1_000_000);
+    let money = quota("edited", QuotaUnit::Cost, 1_000_000);
+    let told = |world: &World, spec: &QuotaSpec, used| {
+        let mut feed = feed(false, 0, world.now, &[("edited", "prj_1", november(), used)]);
+        feed.counters[0].definition = spec.definition("Europe/Berlin");
+        world.control.feed(&feed, world.at);
+    };
+    let mut world = World::new(&[], std::slice::from_ref(&tokens));
+    told(&world, &tokens, 70);
+    world.pass(1);
+    told(&world, &money, 700_000);
+    assert_eq!(world.usage("key_1", "edited"), (70, 0), "still tokens here");
+    world.apply(&[], std::slice::from_ref(&money));
+    assert_eq!(world.usage("key_1", "edited"), (700_000, 0));
+    world.pass(1);
+    told(&world, &tokens, 71); // a feed of before the edit that comes late
+    assert_eq!(world.usage("key_1", "edited"), (700_000, 0));
+    assert_ne!(tokens.definition("UTC"), tokens.definition("Europe/Berlin"));
+    assert_eq!(tokens.definition("UTC"), QuotaSpec { limit: 5, ..tokens.clone() }.definition("UTC"));
 }
 
 #[test]
@@ -101,7 +124,7 @@ fn a_new_budget_counts_events_that_ended_before_it_was_made() {
     }
     world.feed(false, 1, &[("tokens", "prj_1", november(), 10)]);
     let quotas = [quota("tokens", QuotaUnit::Tokens, 1_000_000), quota("new", QuotaUnit::Tokens, 1_000)];
-    world.control.apply(&snapshot(&[], &quotas));
+    world.apply(&[], &quotas);
     assert_eq!(world.usage("key_1", "new"), (60, 0), "those that the ledger does not include");
     world.feed(false, 1, &[("new", "prj_1", november(), 10)]);
     assert_eq!(world.usage("key_1", "new"), (70, 0));
@@ -137,7 +160,8 @@ fn an_event_outside_the_journal_counts_until_its_window_ends() {
     let mut world = world();
     let open = world.admit("key_1", Ask::tokens(5, 0)).unwrap();
     let (at, instant) = (world.now, world.at);
-    open.settle(&Settled { charge: charge(5, 0), model: Some(MODEL), at, instant, sequence: None });
+    let charged = ChargeParts::one(charge(5, 0), Some(MODEL.into()));
+    open.settle(Settled { charged, use_is_known: true, at, instant, sequence: None });
     world.feed(true, 1_000, &[]);
     assert_eq!(world.usage("key_1", "tokens"), (5, 0));
     world.pass(31 * 24 * 3_600);

@@ -247,7 +247,7 @@ impl Reference {
                 if first_the_feed {
                     self.feed(0, true);
                 }
-                self.world.control.apply(&snapshot(&[], &self.quotas));
+                self.world.apply(&[], &self.quotas);
                 if !first_the_feed {
                     self.feed(0, true);
                 }

@@ -35,11 +35,14 @@ fn a_project_limit_counts_all_of_its_keys() {
 fn a_refused_request_takes_nothing_of_any_limit() {
     let world = World::new(&each_metric(), &[quota("quo_1", QuotaUnit::Requests, 0)]);
     let rules = world.control.in_force(&principal("key_1")).unwrap();
-    let before = world.control.rate_limit_headers(&rules, Some(MODEL), world.now, world.at);
+    let before = world.control.rate_limit_headers(&rules, AskedModels::one(Some(MODEL)), world.now, world.at);
     for _ in 0..20 {
         assert_eq!(world.admit("key_1", Ask::tokens(10, 10)).unwrap_err().reason(), "budget_exhausted");
     }
-    assert_eq!(world.control.rate_limit_headers(&rules, Some(MODEL), world.now, world.at), before);
+    assert_eq!(
+        world.control.rate_limit_headers(&rules, AskedModels::one(Some(MODEL)), world.now, world.at),
+        before
+    );
 }
 
 #[test]
@@ -74,7 +77,8 @@ fn headers_tell_the_tightest_limit_of_each_family() {
     let done = world.admit("key_1", Ask::tokens(600, 100)).unwrap();
     world.settle(done, 600, 100);
     let rules = world.control.in_force(&principal("key_1")).unwrap();
-    let headers = world.control.rate_limit_headers(&rules, Some(MODEL), world.now, world.at);
+    let headers =
+        world.control.rate_limit_headers(&rules, AskedModels::one(Some(MODEL)), world.now, world.at);
     let headers: HashMap<_, _> = headers.iter().collect();
     assert_eq!(headers["anthropic-ratelimit-requests-limit"], "10");
     assert_eq!(headers["anthropic-ratelimit-requests-remaining"], "9");
@@ -91,12 +95,12 @@ fn a_change_of_limits_keeps_what_was_used_and_what_is_open() {
     let world = World::new(&[limit("lim_1", LimitMetric::ConcurrentRequests, 2)], &[]);
     let first = world.admit("key_1", Ask::tokens(1, 1)).unwrap();
     let _second = world.admit("key_1", Ask::tokens(1, 1)).unwrap();
-    world.control.apply(&snapshot(&[limit("lim_1", LimitMetric::ConcurrentRequests, 3)], &[]));
+    world.apply(&[limit("lim_1", LimitMetric::ConcurrentRequests, 3)], &[]);
     let _third = world.admit("key_1", Ask::tokens(1, 1)).unwrap();
     assert!(world.admit("key_1", Ask::tokens(1, 1)).is_err());
     drop(first);
     assert!(world.admit("key_1", Ask::tokens(1, 1)).is_ok());
-    world.control.apply(&snapshot(&[], &[]));
+    world.apply(&[], &[]);
     assert!(world.control.in_force(&principal("key_1")).is_none());
 }
 
@@ -108,8 +112,48 @@ fn counting_tokens_and_batches_take_requests_only() {
     let batch = world.admit("key_1", Ask { batch: Some(100), ..Ask::tokens(900_000, 900_000) }).unwrap();
     world.settle(batch, 0, 0);
     let rules = world.control.in_force(&principal("key_1")).unwrap();
-    let headers = world.control.rate_limit_headers(&rules, Some(MODEL), world.now, world.at);
+    let headers =
+        world.control.rate_limit_headers(&rules, AskedModels::one(Some(MODEL)), world.now, world.at);
     let headers: HashMap<_, _> = headers.iter().collect();
     assert_eq!(headers["anthropic-ratelimit-requests-remaining"], "98");
     assert_eq!(headers["anthropic-ratelimit-tokens-remaining"], "10000");
+}
+
+#[test]
+fn a_limit_of_certain_models_counts_a_request_that_any_of_them_may_serve() {
+    let mut spec = limit("lim_1", LimitMetric::OutputTokensPerMinute, 1_000);
+    spec.models = vec![ModelPattern::new("claude-opus-*")];
+    let mut world = World::new(&[spec], &[]);
+    let with_fallback = Ask { fallback: Some("claude-opus-4-1"), ..Ask::tokens(10, 600) };
+    let open = world.admit("key_1", with_fallback).unwrap();
+    assert_eq!(world.admit("key_1", with_fallback).unwrap_err().reason(), "rate_limited_output_tokens");
+    assert!(world.admit("key_1", Ask::tokens(10, 600)).is_ok(), "only ever served by another model");
+    world.settle(open, 10, 600); // by MODEL
+    assert!(world.admit("key_1", with_fallback).is_ok(), "the fallback was not needed");
+}
+
+#[test]
+fn a_raised_limit_lets_a_subject_in_debt_work_again_at_once() {
+    let spec = |tokens| limit("lim_1", LimitMetric::OutputTokensPerMinute, tokens);
+    let mut world = World::new(&[spec(100)], &[]);
+    let open = world.admit("key_1", Ask::tokens(1, 100)).unwrap();
+    world.settle(open, 1, 8_000);
+    let refusal = world.admit("key_1", Ask::tokens(1, 100)).unwrap_err();
+    assert_eq!(refusal.retry_after_seconds(), Some(80 * 60));
+    world.pass(60);
+    world.apply(&[spec(1_000_000)], &[]);
+    assert!(world.admit("key_1", Ask::tokens(1, 100)).is_ok());
+    world.apply(&[spec(100)], &[]);
+    let refusal = world.admit("key_1", Ask::tokens(1, 100)).unwrap_err();
+    assert_eq!(refusal.retry_after_seconds(), Some(60), "what was forgiven stays so, what was used was used");
+}
+
+#[test]
+fn a_request_is_held_to_the_rules_in_force_when_it_is_admitted_not_when_they_were_looked_up() {
+    let world = World::new(&[limit("lim_1", LimitMetric::RequestsPerMinute, 100)], &[]);
+    let before = world.control.in_force(&principal("key_1")).unwrap();
+    world.apply(&[limit("lim_1", LimitMetric::RequestsPerMinute, 1)], &[]);
+    assert!(world.admit_by(&before, "key_1", Ask::tokens(1, 1)).is_ok());
+    let _open = world.admit_by(&before, "key_1", Ask::tokens(1, 1)).unwrap();
+    assert!(world.admit_by(&before, "key_1", Ask::tokens(1, 1)).is_err());
 }

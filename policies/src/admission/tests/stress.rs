@@ -67,9 +67,9 @@ fn nothing_is_lost_while_many_settle_figures_come_and_rules_change() {
                             journal.push(tokens);
                             journal.len().try_into().unwrap()
                         };
-                        open.settle(&Settled {
-                            charge: charge(tokens, 0),
-                            model: Some(MODEL),
+                        open.settle(Settled {
+                            charged: ChargeParts::one(charge(tokens, 0), Some(MODEL.into())),
+                            use_is_known: true,
                             at: world.now,
                             instant: world.at,
                             sequence: Some(sequence),
@@ -91,7 +91,7 @@ fn nothing_is_lost_while_many_settle_figures_come_and_rules_change() {
                 let as_of = world.now + Duration::from_micros(number);
                 world.control.feed(&feed(number.is_multiple_of(3), included, as_of, &figures), world.at);
                 let limit = i64::MAX / 2 - i64::try_from(number).unwrap();
-                world.control.apply(&snapshot(&[], &windows(limit)));
+                world.apply(&[], &windows(limit));
             }
         });
         for worker in workers {

@@ -40,6 +40,7 @@ pub(super) fn of_refusal(refusal: &Refusal) -> Face {
         },
         RefusalKind::BudgetExhausted { .. } => BUDGET_EXHAUSTED,
         RefusalKind::PriceUnknown { .. } => BUDGET_PRICE_UNKNOWN,
+        RefusalKind::UseUnknown { .. } => BUDGET_USE_UNKNOWN,
         RefusalKind::BudgetStale { .. } => BUDGET_STALE,
     };
     match (face.retry, refusal.retry_after) {
@@ -131,6 +132,13 @@ pub(super) const BUDGET_PRICE_UNKNOWN: Face = Face::new(
     "A budget counts what this request costs, and the gateway knows no price for its model.",
     Retry::Pointless,
 );
+pub(super) const BUDGET_USE_UNKNOWN: Face = Face::new(
+    403,
+    "permission_error",
+    "budget_use_unknown",
+    "A budget counts what requests use, and answers of this endpoint do not say what this one used.",
+    Retry::Pointless,
+);
 pub(super) const BUDGET_STALE: Face = Face::new(
     529,
     "overloaded_error",
@@ -215,6 +223,7 @@ mod tests {
             (RefusalKind::Concurrent { limit: limit(LimitMetric::ConcurrentRequests) }, 429),
             (exhausted, 429),
             (RefusalKind::PriceUnknown { quota: Arc::clone(&quota), model: None }, 403),
+            (RefusalKind::UseUnknown { quota: Arc::clone(&quota) }, 403),
             (RefusalKind::BudgetStale { quota }, 529),
         ] {
             let refusal = Refusal {
