@@ -185,7 +185,7 @@ fn per_request(criterion: &mut Criterion) {
             });
         });
         group.bench_function(BenchmarkId::new("look up", name), |bencher| {
-            bencher.iter(|| control.in_force(black_box(&keys[7])).is_some());
+            bencher.iter(|| control.in_force(black_box(keys.first().unwrap())).is_some());
         });
     }
     group.finish();

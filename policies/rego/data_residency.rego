@@ -48,6 +48,15 @@ deny contains {"reason": "model_not_resident", "message": message} if {
 	)
 }
 
+deny contains {"reason": "model_not_resident", "message": message} if {
+	is_array(rules.families)
+	input.request.has_default_fallback
+	message := sprintf(
+		"`fallbacks: \"default\"` lets the API choose a model that may not heed where project %s is processed; name the fallbacks",
+		[input.principal.project_name],
+	)
+}
+
 rules := data.projects[input.principal.project_id] if {
 	is_object(data.projects[input.principal.project_id])
 } else := data.projects["*"]

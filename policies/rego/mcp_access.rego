@@ -2,8 +2,9 @@
 #
 # Data:
 #   unknown_servers: "deny" (also when not given) or "warn".
-#   connectors:      servers of the API's MCP connector by host name in small letters, without port, each with the roles
-#                    that may use it. By host, because the names in a request are the client's choice.
+#   connectors:      servers of the API's MCP connector by host name in small letters, each with the roles that may use it; with
+#                    its port ("mcp.example:8443") where that is not the usual one. By host, because the names in a request are
+#                    the client's choice.
 #   client_servers:  servers behind the client's own `mcp__server__tool` tools, by server name:
 #     roles: who may use the server.
 #     tools: roles by tool name, for tools that need more. Optional; a tool that is not there needs `roles` only.

@@ -5,7 +5,7 @@
 #     models:   model ids. An id without a date also covers its dated snapshots.
 #     families: beginnings of ids: "claude-haiku-" covers every Haiku. End them with "-", or more is covered than meant.
 #
-# Batches are judged by every model in them. Managed agents name their models in bodies that are not read: shut those
+# Batches are judged by every model in them, and `fallbacks: "default"`, with which the API chooses, is refused. Managed agents name their models in bodies that are not read: shut those
 # endpoints with endpoint_allow_list where that matters.
 package mindweave.model_allow_list
 
@@ -22,6 +22,14 @@ deny contains {"reason": "request_too_varied", "message": "the request names mor
 deny contains {"reason": "model_missing", "message": "the request names no model, so it cannot be allowed"} if {
 	runs_model
 	count(input.request.models) == 0
+}
+
+deny contains {"reason": "model_not_allowed", "message": message} if {
+	input.request.has_default_fallback
+	message := sprintf(
+		"`fallbacks: \"default\"` lets the API choose a model that may not be on the list; name the fallbacks, or ask an admin of %s",
+		[input.principal.org_name],
+	)
 }
 
 deny contains {"reason": "model_not_allowed", "message": message} if {

@@ -2,6 +2,7 @@
 
 mod field;
 mod key;
+mod server;
 mod time;
 mod value;
 

@@ -46,6 +46,7 @@ pub(crate) enum Field {
     InferenceGeos,
     HasContainer,
     HasContextManagement,
+    HasDefaultFallback,
     BatchRequests,
     Truncated,
     Pii,
@@ -67,7 +68,7 @@ pub(crate) enum Field {
 
 impl Field {
     /// Every field with the names that lead to it. Fields of one object stand together.
-    pub(crate) const ALL: [(Self, &'static str, &'static str); 58] = [
+    pub(crate) const ALL: [(Self, &'static str, &'static str); 59] = [
         (Self::OrgId, "principal", "org_id"),
         (Self::OrgName, "principal", "org_name"),
         (Self::ProjectId, "principal", "project_id"),
@@ -109,6 +110,7 @@ impl Field {
         (Self::InferenceGeos, "request", "inference_geos"),
         (Self::HasContainer, "request", "has_container"),
         (Self::HasContextManagement, "request", "has_context_management"),
+        (Self::HasDefaultFallback, "request", "has_default_fallback"),
         (Self::BatchRequests, "request", "batch_requests"),
         (Self::Truncated, "request", "truncated"),
         (Self::Pii, "request", "pii"),
@@ -167,6 +169,7 @@ const BODY: FieldSet = FieldSet::of(&[
     Field::InferenceGeos,
     Field::HasContainer,
     Field::HasContextManagement,
+    Field::HasDefaultFallback,
     Field::BatchRequests,
     Field::Truncated,
     Field::Pii,

@@ -6,8 +6,9 @@
 use std::net::IpAddr;
 
 use super::field::{Field, FieldSet};
+use super::server::ServerAddress;
 use super::time::Moment;
-use super::value::{ServerAddress, cache_write_label, mcp_tool, window_label};
+use super::value::{cache_write_label, mcp_tool, window_label};
 use crate::facts::{BudgetUsage, PolicyInput};
 
 /// Appends what the fields hold.
@@ -184,7 +185,7 @@ fn write_body(out: &mut Writer<'_>, input: &PolicyInput<'_>, field: Field) {
             for server in &facts.mcp_servers {
                 out.maybe_text(server.name.as_deref());
                 let address = ServerAddress::of(server.url.as_deref());
-                out.maybe_text(address.host);
+                out.maybe_text(address.host.as_deref());
                 out.maybe_text(address.url.as_deref());
             }
         }
@@ -197,6 +198,7 @@ fn write_body(out: &mut Writer<'_>, input: &PolicyInput<'_>, field: Field) {
         Field::InferenceGeos => out.texts(&facts.inference_geos),
         Field::HasContainer => out.flag(facts.has_container),
         Field::HasContextManagement => out.flag(facts.has_context_management),
+        Field::HasDefaultFallback => out.flag(facts.has_default_fallback),
         Field::BatchRequests => out.number(facts.batch_requests),
         _ => out.flag(facts.truncated),
     }

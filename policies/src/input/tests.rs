@@ -166,7 +166,7 @@ fn the_document_tells_what_the_contract_says() {
     assert_eq!(input["request"]["mcp_tools"], json!([{"server": "github", "tool": "create_issue"}]));
     assert_eq!(
         input["request"]["mcp_servers"],
-        json!([{"name": "jira", "host": "mcp.example.com", "url": "https://MCP.example.com:8443/sse"}])
+        json!([{"name": "jira", "host": "mcp.example.com:8443", "url": "https://mcp.example.com:8443/sse"}])
     );
     assert_eq!(
         input["usage"]["monthly"],
@@ -193,13 +193,56 @@ fn secrets_in_addresses_of_servers_are_not_shown() {
         ("https://u@secret@a.example:1/p", "https://a.example:1/p"),
         ("https://secret@[::1]:9/p", "https://[::1]:9/p"),
     ] {
-        assert_eq!(value::ServerAddress::of(Some(url)).url.as_deref(), Some(shown), "{url}");
+        assert_eq!(server::ServerAddress::of(Some(url)).url.as_deref(), Some(shown), "{url}");
     }
-    for none in ["", "mcp.example", "https://", "https://?secret"] {
-        assert_eq!(value::ServerAddress::of(Some(none)).url, None, "{none}");
+}
+
+#[test]
+fn a_host_is_told_with_its_port_and_what_two_readers_would_read_differently_is_none() {
+    for (url, host) in [
+        ("https://MCP.example.com/sse", "mcp.example.com"),
+        ("HTTPS://mcp.example.com:443/sse", "mcp.example.com"),
+        ("http://mcp.example.com:80", "mcp.example.com"),
+        ("http://mcp.example.com:443", "mcp.example.com:443"),
+        ("https://mcp.example.com:8443/sse", "mcp.example.com:8443"),
+        ("https://mcp.example.com:08443/sse", "mcp.example.com:8443"),
+        ("https://mcp.example.com:/sse", "mcp.example.com"),
+        ("https://good.example@evil.example/", "evil.example"),
+        ("https://good.example:443@evil.example:22/", "evil.example:22"),
+        ("https://[2001:DB8::1]:9/p", "[2001:db8::1]:9"),
+        ("https://10.0.0.1?x", "10.0.0.1"),
+        ("wss://a.example:443", "a.example"),
+    ] {
+        assert_eq!(server::ServerAddress::of(Some(url)).host.as_deref(), Some(host), "{url}");
     }
-    let evil = value::ServerAddress::of(Some("https://evil.example\\@good.example/"));
-    assert_eq!(evil.host, Some("evil.example"));
+    for none in [
+        "",
+        "mcp.example",
+        "https://",
+        "https://?secret",
+        "https:/a.example",
+        "https:a.example",
+        " https://a.example",
+        "https://evil.example\\@good.example/",
+        "https://a.example\\.evil.example",
+        "https://a.exa\tmple/",
+        "https://a.example :1",
+        "https://a.example:99999",
+        "https://a.example:-1",
+        "https://a.example:1:2",
+        "https://[::1",
+        "https://[::1]x",
+        "https://[nonsense]",
+        "https://a%2eexample",
+        "https://\u{430}.example",
+        "://a.example",
+        "ht tps://a.example",
+        "https://:8443/",
+        "https://a.example:8443x",
+    ] {
+        let address = server::ServerAddress::of(Some(none));
+        assert_eq!((address.host, address.url), (None, None), "{none}");
+    }
 }
 
 #[test]
@@ -236,6 +279,7 @@ fn changed(request: &Request, which: u8, text: &str, number: u64) -> Request {
         19 => facts.tools.clear(),
         20 => facts.mcp_servers.push(RequestedMcpServer { name: None, url: Some(text.into()) }),
         21 => facts.inference_geo = Some(text.into()),
+        22 => facts.has_default_fallback = !facts.has_default_fallback,
         _ => facts.truncated = !facts.truncated,
     }
     next

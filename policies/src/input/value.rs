@@ -8,6 +8,7 @@ use mindweave_metering::{CacheTtl, RequestFacts, RequestedTool};
 use regorus::Value;
 
 use super::field::{Field, FieldSet};
+use super::server::ServerAddress;
 use super::time::Moment;
 use crate::facts::{BudgetUsage, PolicyInput};
 use crate::governance::QuotaWindow;
@@ -166,7 +167,7 @@ fn body_value(facts: Option<&RequestFacts>, field: Field) -> Value {
                     let address = ServerAddress::of(server.url.as_deref());
                     object([
                         ("name", text(server.name.as_deref())),
-                        ("host", text(address.host.map(str::to_ascii_lowercase).as_deref())),
+                        ("host", text(address.host.as_deref())),
                         ("url", text(address.url.as_deref())),
                     ])
                 })
@@ -182,6 +183,7 @@ fn body_value(facts: Option<&RequestFacts>, field: Field) -> Value {
         Field::InferenceGeos => texts(&facts.inference_geos),
         Field::HasContainer => Value::from(facts.has_container),
         Field::HasContextManagement => Value::from(facts.has_context_management),
+        Field::HasDefaultFallback => Value::from(facts.has_default_fallback),
         Field::BatchRequests => Value::from(facts.batch_requests),
         _ => Value::from(facts.truncated),
     }
@@ -246,33 +248,5 @@ pub(super) fn cache_write_label(ttl: CacheTtl) -> &'static str {
     match ttl {
         CacheTtl::FiveMinutes => "5m",
         CacheTtl::OneHour => "1h",
-    }
-}
-
-/// What of a server's address policies see: providers hand out secrets in user info, query and fragment.
-pub(super) struct ServerAddress<'u> {
-    /// Host name or address, without port.
-    pub(super) host: Option<&'u str>,
-    /// Scheme, host, port and path.
-    pub(super) url: Option<String>,
-}
-
-impl<'u> ServerAddress<'u> {
-    /// Of an absolute URL; nothing of what is none.
-    pub(super) fn of(url: Option<&'u str>) -> Self {
-        let nothing = Self { host: None, url: None };
-        let Some((scheme, rest)) = url.and_then(|url| url.split_once("://")) else { return nothing };
-        let end = rest.find(['?', '#']).unwrap_or(rest.len());
-        let Some(rest) = rest.get(..end) else { return nothing };
-        // A backslash is a slash to browsers and to most URL libraries: what stands behind it is no host.
-        let (authority, path) = rest.find(['/', '\\']).map_or((rest, ""), |at| rest.split_at(at));
-        let server = authority.rsplit_once('@').map_or(authority, |(_, server)| server);
-        let host = if server.starts_with('[') {
-            server.split_inclusive(']').next()
-        } else {
-            server.split(':').next()
-        };
-        let host = host.filter(|host| !host.is_empty());
-        Self { host, url: host.map(|_| format!("{scheme}://{server}{path}")) }
     }
 }

@@ -52,6 +52,7 @@ pub struct SampleRequest {
     pub inference_geos: Option<Vec<Arc<str>>>,
     pub has_container: bool,
     pub has_context_management: bool,
+    pub has_default_fallback: bool,
     pub batch_requests: Option<u64>,
     pub truncated: bool,
     endpoint: Option<Value>,
@@ -137,6 +138,7 @@ impl Default for SampleRequest {
             inference_geos: None,
             has_container: false,
             has_context_management: false,
+            has_default_fallback: false,
             batch_requests: None,
             truncated: false,
             endpoint: None,
@@ -181,6 +183,7 @@ impl SampleRequest {
             inference_geos,
             has_container: self.has_container,
             has_context_management: self.has_context_management,
+            has_default_fallback: self.has_default_fallback,
             batch_requests,
             truncated: self.truncated,
             ..RequestFacts::default()

@@ -3,11 +3,12 @@
 use serde::Serialize;
 
 /// Input paths of which events hold nothing: policies see `null`, an empty list, or `false` there.
-const NOT_RECORDED: [&str; 18] = [
+const NOT_RECORDED: [&str; 19] = [
     "request.batch_requests",
     "request.cache_write",
     "request.has_container",
     "request.has_context_management",
+    "request.has_default_fallback",
     "request.inference_geos",
     "request.max_tokens_sum",
     "request.mcp_tools",
