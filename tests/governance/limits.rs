@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use crate::harness::eventually;
-use crate::harness::governed::{Call, count, json_of, storm};
+use crate::harness::governed::{Call, await_settled, count, json_of, storm};
 use crate::harness::server::MindWeave;
 use crate::harness::simulator::Simulator;
 
@@ -121,4 +121,26 @@ fn input_that_the_cache_served_is_free_as_in_the_apis_own_limits() {
     }
     assert_eq!(Call::new(&server, &key).simulate("input_tokens=9000").send().status(), 200);
     assert_eq!(cached.send().status(), 429);
+}
+
+#[test]
+fn a_raised_limit_lets_a_key_in_debt_work_again_at_once() {
+    let simulator = Simulator::start();
+    let server = MindWeave::start(&simulator.url());
+    let ledger = server.ledger();
+    let (project, key) = ledger.project_with_key("indebted");
+    let limit = ledger.create(
+        "/governance/limits",
+        &json!({ "name": "otpm", "scope": { "project": project }, "metric": "output_tokens_per_minute", "limit": 100 }),
+    );
+    let call = Call::new(&server, &key);
+    let long = call.clone().field("max_tokens", 9_000).simulate("output_tokens=8000").send();
+    assert_eq!(long.status(), 200);
+    await_settled(&ledger, &project, 1);
+    let refused = call.send();
+    assert_eq!(refused.status(), 429);
+    let wait: u64 = refused.header("retry-after").and_then(|wait| wait.parse().ok()).expect("whole seconds");
+    assert!(wait > 3_600, "{wait}");
+    ledger.patch(&format!("/governance/limits/{limit}"), &json!({ "limit": 1_000_000 }));
+    assert_eq!(call.send().status(), 200);
 }

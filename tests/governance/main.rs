@@ -10,6 +10,7 @@ mod budgets;
 mod decision_log;
 mod limits;
 mod mcp;
+mod models;
 mod overshoot;
 mod policies;
 mod restarts;

@@ -21,6 +21,8 @@ pub const OUTPUT_NANO: i64 = 25_000;
 pub struct Call {
     to: SocketAddr,
     credential: (String, String),
+    method: &'static str,
+    path: String,
     body: Value,
     steering: String,
     headers: Vec<(String, String)>,
@@ -38,7 +40,8 @@ impl Call {
             "model": MODEL, "max_tokens": 64, "messages": [{ "role": "user", "content": "Say hello." }],
         });
         let credential = ("x-api-key".to_owned(), key.to_owned());
-        Self { to, credential, body, steering: String::new(), headers: Vec::new() }
+        let path = "/v1/messages".to_owned();
+        Self { to, credential, method: "POST", path, body, steering: String::new(), headers: Vec::new() }
     }
 
     /// With a MindWeave key beside the client's own Claude key.
@@ -62,6 +65,20 @@ impl Call {
         self
     }
 
+    /// Another body, for another endpoint.
+    #[must_use]
+    pub fn post(mut self, path: &str, body: Value) -> Self {
+        (self.path, self.body) = (path.to_owned(), body);
+        self
+    }
+
+    /// Asks for this.
+    #[must_use]
+    pub fn get(mut self, path: &str) -> Self {
+        (self.method, self.path, self.body) = ("GET", path.to_owned(), Value::Null);
+        self
+    }
+
     /// What the simulator does: `input_tokens=10; output_tokens=20`.
     #[must_use]
     pub fn simulate(mut self, steering: &str) -> Self {
@@ -70,10 +87,12 @@ impl Call {
     }
 
     fn bytes(&self) -> Vec<u8> {
-        let body = self.body.to_string();
+        let body = if self.body.is_null() { String::new() } else { self.body.to_string() };
         let mut head = format!(
-            "POST /v1/messages HTTP/1.1\r\nhost: proxy\r\nanthropic-version: 2023-06-01\r\ncontent-type: application/json\r\n\
+            "{} {} HTTP/1.1\r\nhost: proxy\r\nanthropic-version: 2023-06-01\r\ncontent-type: application/json\r\n\
              {}: {}\r\ncontent-length: {}\r\n",
+            self.method,
+            self.path,
             self.credential.0,
             self.credential.1,
             body.len()
