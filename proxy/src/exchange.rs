@@ -42,8 +42,6 @@ pub(crate) struct Opening {
     pub(crate) request: Arc<RequestWatch>,
     /// When the request's head was there.
     pub(crate) received: Instant,
-    /// How long its client took since then to send what had to be known before it was admitted.
-    pub(crate) waited: Duration,
     pub(crate) reservation: Option<OpenReservation>,
 }
 
@@ -82,8 +80,8 @@ struct Timing {
 impl OpenExchange {
     /// Takes over a request that has just been admitted.
     pub(crate) fn new(ledger: Arc<Ledger>, admission: Option<Admission>, opening: Opening) -> Self {
-        let Opening { admitted, endpoint, request, received, waited, reservation } = opening;
-        let timing = Timing { ours_since: received + waited, ..Timing::since(received) };
+        let Opening { admitted, endpoint, request, received, reservation } = opening;
+        let timing = Timing { ours_since: received + admitted.waited, ..Timing::since(received) };
         let reach = Reach::NotForwarded;
         Self {
             state: Some(Box::new(Exchange {
@@ -348,7 +346,7 @@ impl Unadmitted<'_> {
             status: error.status(),
             error_type: Some(error.error_type().into()),
             decision: denied.then(|| self.admitted.denied(error)),
-            overhead: ending.latency,
+            overhead: ending.latency.saturating_sub(self.admitted.waited),
             ..ending
         });
     }

@@ -78,8 +78,6 @@ pub(crate) struct Passed {
     pub(crate) body: RequestBody,
     /// What it holds of limits and budgets, where any count it.
     pub(crate) reservation: Option<OpenReservation>,
-    /// How long its client took to send what had to be known first.
-    pub(crate) waited: Duration,
 }
 
 /// What is known of a request beyond its head when it is judged.
@@ -119,35 +117,32 @@ impl Governance {
         body: RequestBody,
         record: &mut AdmittedRecord,
     ) -> Result<Passed, ProxyError> {
-        let before = Instant::now();
-        let (mut known, mut waited) = (Known::default(), Duration::ZERO);
-        let body = if in_force.needs_body() && asked.watch.is_read() {
-            let body = self.hold(asked, body, record).await?;
-            waited = before.elapsed();
+        let (body, known) = if in_force.needs_body() && asked.watch.is_read() {
+            let awaiting = Awaiting::new(asked.unadmitted(&self.ledger, record));
+            let before = Instant::now();
+            let held = self.hold(body).await;
+            let waited = before.elapsed();
+            let read = match held {
+                Ok(body) => self.read(in_force, asked, &body).await.map(|known| (body, known)),
+                Err(error) => Err(error),
+            };
+            awaiting.over();
+            record.waited = waited;
             record.timestamp = clock::now(); // an upload may last: windows and working hours count by the decision
-            known = self.read(in_force, asked, &body).await?;
-            body
+            read?
         } else {
-            body
+            (body, Known::default())
         };
         if let Some(reading) = &known.reading {
             record.requested_model.clone_from(&reading.facts.model);
         }
         let reservation = self.judge(in_force, asked, &known, record)?;
-        Ok(Passed { body, reservation, waited })
+        Ok(Passed { body, reservation })
     }
 
-    async fn hold(
-        &self,
-        asked: &Asked<'_>,
-        body: RequestBody,
-        record: &AdmittedRecord,
-    ) -> Result<RequestBody, ProxyError> {
-        let awaiting = Awaiting::new(asked.unadmitted(&self.ledger, record));
-        let held = body.hold(&self.held, self.patience).await;
-        awaiting.over();
+    async fn hold(&self, body: RequestBody) -> Result<RequestBody, ProxyError> {
         metrics::governance().body_held();
-        held.map_err(|fault| match fault {
+        body.hold(&self.held, self.patience).await.map_err(|fault| match fault {
             HoldFault::NoRoom => ProxyError::HeldBodiesFull,
             HoldFault::Stalled => ProxyError::Upstream(UpstreamError::RequestStalled),
             HoldFault::Body(RequestBodyError::TooLarge { limit }) => ProxyError::RequestTooLarge { limit },

@@ -113,7 +113,7 @@ impl RequestService {
             client_ip,
             received,
         };
-        let Passed { body, reservation, waited } = match self.govern(&asked, body, &mut admitted).await {
+        let Passed { body, reservation } = match self.govern(&asked, body, &mut admitted).await {
             Ok(passed) => passed,
             Err(error) => {
                 asked.unadmitted(&self.ledger, &admitted).refuse(&error);
@@ -125,8 +125,7 @@ impl RequestService {
         let admission = self.admit(&admitted)?;
         let must_sync = admission.as_ref().map(Admission::sequence);
         let request = Arc::clone(&watch);
-        let opening =
-            Opening { admitted, endpoint: endpoint.clone(), request, received, waited, reservation };
+        let opening = Opening { admitted, endpoint: endpoint.clone(), request, received, reservation };
         let mut exchange = OpenExchange::new(Arc::clone(&self.ledger), admission, opening);
         if let Some(sequence) = must_sync
             && let Err(error) = self.ledger.journal().admission_durable(sequence).await
@@ -180,6 +179,7 @@ impl RequestService {
             decision: DecisionRecord::allowed(),
             requested_model: None,
             origin: None,
+            waited: Duration::ZERO,
         }
     }
 
@@ -195,7 +195,7 @@ impl RequestService {
         match self.governance.in_force(asked.snapshot, &admitted.principal) {
             // Boxed: every connection's task has room for this, and most never need it.
             Some(in_force) => Box::pin(self.governance.pass(&in_force, asked, body, admitted)).await,
-            None => Ok(Passed { body, reservation: None, waited: Duration::ZERO }),
+            None => Ok(Passed { body, reservation: None }),
         }
     }
 

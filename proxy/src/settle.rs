@@ -51,6 +51,9 @@ pub(crate) struct AdmittedRecord {
     /// Not worth its bytes in a record that is read back after a crash only.
     #[serde(skip)]
     pub(crate) origin: Option<Origin>,
+    /// How long its client took to send what had to be known before it was admitted. Nor is this.
+    #[serde(skip)]
+    pub(crate) waited: Duration,
 }
 
 /// How an exchange ended, as far as the answer itself does not say.

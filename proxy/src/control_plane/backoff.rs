@@ -8,6 +8,9 @@ use ring::rand::{SecureRandom, SystemRandom};
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 /// After many. Bounds how long a proxy stays away from a control plane that is back.
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+/// A connection that stood for this long was a good one. One that breaks off sooner counts as a failure, or a control plane that
+/// falls over at the first line would be asked for everything many times a second.
+const STEADY: Duration = Duration::from_secs(10);
 
 /// The pauses of one connection.
 #[derive(Debug)]
@@ -21,9 +24,13 @@ impl Backoff {
         Self { next: FIRST_PAUSE, random: SystemRandom::new() }
     }
 
-    /// An attempt worked.
-    pub(super) fn reset(&mut self) {
-        self.next = FIRST_PAUSE;
+    /// A connection stood for this long; returns whether it was a good one.
+    pub(super) fn stood(&mut self, time: Duration) -> bool {
+        let steady = time >= STEADY;
+        if steady {
+            self.next = FIRST_PAUSE;
+        }
+        steady
     }
 
     /// How long to wait now: between half and all of what the failures so far ask for.
@@ -44,20 +51,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pauses_grow_to_a_limit_are_jittered_and_begin_anew_after_a_success() {
+    fn pauses_grow_to_a_limit_are_jittered_and_begin_anew_after_a_connection_that_stood() {
         let mut backoff = Backoff::new();
         let mut expected = FIRST_PAUSE;
         for _ in 0..10 {
             let pause = backoff.pause();
             assert!(pause >= expected / 2 && pause <= expected, "{pause:?} for {expected:?}");
+            assert!(!backoff.stood(STEADY / 2), "one that breaks off at once is no success");
             expected = (expected * 2).min(LONGEST_PAUSE);
         }
         assert_eq!(expected, LONGEST_PAUSE);
-        backoff.reset();
+        assert!(backoff.stood(STEADY));
         assert!(backoff.pause() <= FIRST_PAUSE);
         let pauses: std::collections::BTreeSet<_> = (0..50)
             .map(|_| {
-                backoff.reset();
+                backoff.stood(STEADY);
                 backoff.pause()
             })
             .collect();

@@ -24,11 +24,24 @@ pub(super) struct Saver {
     snapshot: Mutex<Option<(Arc<Snapshot>, Arc<str>)>>,
     counters: AtomicBool,
     changed: Notify,
+    /// Whether the last write failed.
+    failing: AtomicBool,
 }
 
 impl Saver {
     pub(super) fn new(cache: Arc<Cache>) -> Self {
-        Self { cache, snapshot: Mutex::new(None), counters: AtomicBool::new(false), changed: Notify::new() }
+        Self {
+            cache,
+            snapshot: Mutex::new(None),
+            counters: AtomicBool::new(false),
+            changed: Notify::new(),
+            failing: AtomicBool::new(false),
+        }
+    }
+
+    #[cfg(test)]
+    pub(super) fn is_failing(&self) -> bool {
+        self.failing.load(Ordering::Relaxed)
     }
 
     /// This snapshot is in force.
@@ -45,14 +58,13 @@ impl Saver {
 
     /// Writes what changes until `stop`, then what is left.
     pub(super) async fn run(&self, admission: &Arc<AdmissionControl>, mut stop: watch::Receiver<bool>) {
-        let mut failing = false;
         loop {
             tokio::select! {
                 () = self.changed.notified() => {}
                 _ = stop.wait_for(|stop| *stop) => {}
             }
             let started = Instant::now();
-            self.write(admission, &mut failing).await;
+            self.write(admission).await;
             if *stop.borrow() {
                 return;
             }
@@ -64,12 +76,12 @@ impl Saver {
         }
     }
 
-    async fn write(&self, admission: &Arc<AdmissionControl>, failing: &mut bool) {
+    async fn write(&self, admission: &Arc<AdmissionControl>) {
         let snapshot = self.snapshot.lock().take();
         let counters = self.counters.swap(false, Ordering::Relaxed).then(|| Arc::clone(admission));
-        let cache = Arc::clone(&self.cache);
-        let written = spawn_blocking(move || {
-            if let Some((snapshot, lineage)) = snapshot {
+        let (cache, written, has_counters) = (Arc::clone(&self.cache), snapshot.clone(), counters.is_some());
+        let writing = spawn_blocking(move || {
+            if let Some((snapshot, lineage)) = written {
                 let wire = Box::new(SnapshotWire::of(&snapshot, lineage));
                 cache.save(Kind::Snapshot, &WatchLine::Snapshot(wire).encode()?)?;
             }
@@ -78,17 +90,25 @@ impl Saver {
             }
             Ok::<_, std::io::Error>(())
         });
-        match written.await {
-            Ok(Ok(())) => *failing = false,
-            Ok(Err(error)) if !*failing => {
-                *failing = true; // once, and not every second
-                tracing::error!(
-                    error = chain(&error),
-                    "what is in force cannot be cached: a restart without control plane would use older rules"
-                );
-            }
-            Ok(Err(_)) => {}
-            Err(error) => tracing::error!(error = chain(&error), "caching broke off"),
+        let failed = match writing.await {
+            Ok(Ok(())) => None,
+            Ok(Err(error)) => Some(error),
+            Err(error) => Some(error.into()),
+        };
+        let was_failing = self.failing.swap(failed.is_some(), Ordering::Relaxed);
+        let Some(error) = failed else { return };
+        // Tried again after the pause, unless something newer came meanwhile.
+        if let Some(snapshot) = snapshot {
+            self.snapshot.lock().get_or_insert(snapshot);
+        }
+        self.counters.fetch_or(has_counters, Ordering::Relaxed);
+        self.changed.notify_one();
+        if !was_failing {
+            // Once, and not every second.
+            tracing::error!(
+                error = chain(&error),
+                "what is in force cannot be cached: a restart without control plane would use older rules"
+            );
         }
     }
 }

@@ -91,13 +91,13 @@ impl Sealer {
         let mut sealed = Vec::with_capacity(HEAD_BYTES + NONCE_LEN + content.len() + AES_256_GCM.tag_len());
         sealed.extend_from_slice(&head);
         sealed.extend_from_slice(&nonce);
-        let mut body = content.to_vec();
+        sealed.extend_from_slice(content);
         let nonce = Nonce::assume_unique_for_key(nonce);
         // Fails only for more bytes than memory holds.
-        self.key(kind)
-            .and_then(|key| key.seal_in_place_append_tag(nonce, Aad::from(head), &mut body).ok())
+        let tag = (self.key(kind).zip(sealed.get_mut(HEAD_BYTES + NONCE_LEN..)))
+            .and_then(|(key, body)| key.seal_in_place_separate_tag(nonce, Aad::from(head), body).ok())
             .ok_or(NoRandomness)?;
-        sealed.append(&mut body);
+        sealed.extend_from_slice(tag.as_ref());
         Ok(sealed)
     }
 

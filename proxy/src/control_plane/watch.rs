@@ -34,14 +34,13 @@ pub(super) async fn run(client: &Client, sync: &Sync, watcher: &Watcher, mut sto
     let mut backoff = Backoff::new();
     let mut reminded: Option<Instant> = None;
     loop {
-        let mut heard = false;
+        let mut heard = None;
         let ended = tokio::select! {
             ended = session(client, sync, watcher, &mut heard) => ended,
             _ = stop.wait_for(|stop| *stop) => break,
         };
         metrics::control_plane().connected.set(0.0);
-        if heard {
-            backoff.reset();
+        if heard.is_some_and(|since: Instant| backoff.stood(since.elapsed())) {
             reminded = None;
         }
         let Err(error) = ended;
@@ -65,12 +64,12 @@ pub(super) async fn run(client: &Client, sync: &Sync, watcher: &Watcher, mut sto
     metrics::control_plane().connected.set(0.0);
 }
 
-/// One connection, to its end.
+/// One connection, to its end. `heard` gets when it first spoke.
 async fn session(
     client: &Client,
     sync: &Sync,
     watcher: &Watcher,
-    heard: &mut bool,
+    heard: &mut Option<Instant>,
 ) -> Result<Infallible, CallError> {
     let mut connection = client.connect().await?;
     let position = sync.position().await;
@@ -84,8 +83,8 @@ async fn session(
             spawn_blocking(move || WatchLine::decode(&line)).await.map_err(|_| CallError::Compile)?
         };
         sync.hear(line.map_err(CallError::Line)?).await?;
-        if !*heard {
-            *heard = true;
+        if heard.is_none() {
+            *heard = Some(Instant::now());
             metrics::control_plane().connected.set(1.0);
             tracing::info!("watching the control plane");
         }

@@ -19,6 +19,9 @@ use crate::governed::{FORBIDS_A_MODEL, REVISION, body_for, message, policies, po
 use crate::proxy::TestProxy;
 use crate::wire::{Kind, Upstream, call, contains, open};
 
+const FORBIDS_PERSONAL_DATA: &str = r#"package personal
+deny contains {"reason": "personal_data", "message": "No personal data."} if count(input.request.pii) > 0"#;
+
 pub(crate) fn gzip(plain: &[u8]) -> Vec<u8> {
     let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
     encoder.write_all(plain).unwrap();
@@ -243,10 +246,23 @@ async fn a_client_that_leaves_while_its_body_is_held_leaves_one_event() {
 }
 
 #[tokio::test]
+async fn a_client_that_leaves_while_its_body_is_searched_leaves_one_event() {
+    let mut upstream = Upstream::answering(message(1, 1)).await;
+    let proxy = TestProxy::governed(upstream.address, policies(&[policy(FORBIDS_PERSONAL_DATA)])).await;
+    let long = body_for("m", 1).replace("Hello", &"4111 1111 1111 1112 ".repeat(100_000)); // takes a while to search
+    let mut client = open(proxy.address, post(&long)).await;
+    client.stream.shutdown().await.unwrap();
+    let event = proxy.event_stream().next().await;
+    assert_eq!((event.outcome, event.cost_nano_usd), (Outcome::ClientGone, Some(NanoUsd(0))));
+    assert_eq!(proxy.record_count(), 1);
+    assert!(upstream.is_untouched());
+}
+
+#[tokio::test]
 async fn a_body_that_stops_arriving_is_not_waited_for_for_ever() {
     let mut upstream = Upstream::answering(message(1, 1)).await;
     let proxy =
-        holding(&upstream, |config| config.upstream.response_timeout = Duration::from_millis(100)).await;
+        holding(&upstream, |config| config.upstream.response_timeout = Duration::from_millis(300)).await;
     let answer =
         call(proxy.address, "POST /v1/messages HTTP/1.1\r\nHost: h\r\nContent-Length: 10\r\n\r\n{").await;
     assert_eq!(answer.status(), 408);
@@ -254,6 +270,7 @@ async fn a_body_that_stops_arriving_is_not_waited_for_for_ever() {
     assert!(upstream.is_untouched());
     let event = proxy.event_stream().next().await;
     assert_eq!((event.outcome, event.cost_nano_usd), (Outcome::Deadline, Some(NanoUsd(0))));
+    assert!(event.latency_ms >= 300 && event.overhead_us < 150_000, "the wait is the client's: {event:?}");
 }
 
 #[tokio::test]

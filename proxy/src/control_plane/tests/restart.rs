@@ -50,6 +50,24 @@ async fn a_kill_takes_nothing_that_was_in_force_for_a_while() {
 }
 
 #[tokio::test]
+async fn what_could_not_be_written_is_written_once_it_can() {
+    let control_plane =
+        Scripted::start([Answer::Open([whole(&snapshot(3, "one")), figures()].concat())]).await;
+    let mut side = Side::new();
+    let draft = side.folder.path().join("snapshot.sealed.draft");
+    std::fs::create_dir(&draft).unwrap(); // no file can be written in its place
+    side.start(&control_plane.url);
+    let file = side.folder.path().join("counters.sealed");
+    side.in_force(3).await;
+    eventually("the saver has tried", || side.remote.as_ref()?.sync.saver.is_failing().then_some(())).await;
+    std::fs::remove_dir(&draft).unwrap();
+    eventually("both are on disk", || {
+        (file.exists() && side.folder.path().join("snapshot.sealed").exists()).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn without_anything_cached_nothing_is_in_force_until_the_control_plane_answers() {
     let mut side = Side::new();
     let remote = side.start(&nobody().await);
