@@ -5,10 +5,12 @@ use std::io::Write;
 use anyhow::Context;
 use mindweave_control_plane::ControlPlane;
 use mindweave_proxy::AdminServer;
+use tokio::task::JoinSet;
 
 use crate::config::{Config, Environment, Role};
 use crate::data_dir::{DataDir, PROXY_TOKEN_FILE};
 use crate::endpoints::{Announcement, Endpoints, local_url};
+use crate::left_journal;
 use crate::secrets::{self, RemoteProxies};
 use crate::startup::{self, explain};
 use crate::wiring;
@@ -40,6 +42,8 @@ pub(crate) fn run(config: &Config, environment: &Environment, out: &mut impl Wri
 struct ControlPlaneServer {
     control_plane: ControlPlane,
     admin: AdminServer,
+    /// Delivers what `mindweave serve` left here; aborted when dropped.
+    delivering: JoinSet<()>,
     // The last two go in this order: the announcement lies in the folder, and the folder's lock ends last.
     announcement: Announcement,
     _data_dir: DataDir,
@@ -54,6 +58,7 @@ impl ControlPlaneServer {
         let admin = admin.context("health and metrics cannot be served").map_err(explained)?;
         let control_plane = ControlPlane::start(wiring::control_plane(config, secrets)?).await;
         let control_plane = control_plane.map_err(|error| explained(error.into()))?;
+        let delivering = left_journal::deliver(config, control_plane.usage_sink())?;
         admin.ready();
         let endpoints = Endpoints {
             pid: std::process::id(),
@@ -69,12 +74,13 @@ impl ControlPlaneServer {
             version = env!("CARGO_PKG_VERSION"),
             "ready"
         );
-        Ok(Self { control_plane, admin, announcement, _data_dir: data_dir })
+        Ok(Self { control_plane, admin, delivering, announcement, _data_dir: data_dir })
     }
 
     async fn stop(self) {
         drop(self.announcement);
         self.admin.draining();
+        drop(self.delivering);
         self.control_plane.shutdown().await;
         self.admin.stop().await;
         tracing::info!("stopped");

@@ -11,6 +11,7 @@ mod demo;
 mod doctor;
 mod endpoints;
 mod keys;
+mod left_journal;
 mod logging;
 mod policy;
 mod projects;

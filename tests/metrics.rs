@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+use harness::apart::ControlPlane;
 use harness::server::MindWeave;
 use harness::simulator::Simulator;
 use harness::{eventually, http};
@@ -103,6 +104,16 @@ fn a_running_server_shows_every_documented_metric_and_no_other() {
         let is_time = name.ends_with("_seconds") && !name.ends_with("_age_seconds");
         assert_eq!(kind == "histogram", is_time, "{name} is a {kind}");
     }
+}
+
+#[test]
+fn a_control_plane_without_a_proxy_shows_none_of_a_proxys_metrics() {
+    let control_plane = ControlPlane::start();
+    let shown = scrape(control_plane.admin).labels;
+    assert!(shown.contains_key("mindweave_server_connections_open"), "{shown:?}");
+    let proxys = ["mindweave_proxy_", "mindweave_upstream_", "mindweave_control_plane_connected"];
+    let strange: Vec<_> = shown.keys().filter(|name| proxys.iter().any(|of| name.starts_with(of))).collect();
+    assert!(strange.is_empty(), "{strange:?}");
 }
 
 #[test]

@@ -221,7 +221,10 @@ mod tests {
         let answer = ask(&server, "GET /metrics").await;
         assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
         assert!(answer.contains("# HELP mindweave_server_connections_open client connections"), "{answer}");
-        assert!(answer.contains("mindweave_upstream_failures_total{reason=\"cut\"}"), "{answer}");
+        assert!(
+            answer.contains("mindweave_server_connections_closed_total{reason=\"drain_deadline\"}"),
+            "{answer}"
+        );
         assert!(ask(&server, "GET /v1/messages").await.starts_with("HTTP/1.1 404 "));
         assert!(ask(&server, "POST /metrics").await.starts_with("HTTP/1.1 405 "));
         assert!(ask(&server, "HEAD /health/live").await.ends_with("\r\n\r\n"));

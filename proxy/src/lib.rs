@@ -73,6 +73,7 @@ pub use control_plane::{
 };
 pub use governance::{IpRange, IpRangeError};
 pub use metrics::install_process_metrics;
+pub use recovery::book_left_open;
 pub use server::{
     DEFAULT_HEADER_TIMEOUT, DEFAULT_HTTP2_MAX_STREAMS, DEFAULT_IDLE_TIMEOUT, DEFAULT_MAX_CONNECTIONS,
     DEFAULT_MAX_HEADER_BYTES, DEFAULT_MAX_HEADERS, DEFAULT_STALL_TIMEOUT, DEFAULT_TLS_RELOAD_INTERVAL,
@@ -157,6 +158,7 @@ impl Proxy {
     ///
     /// When a setting cannot be used or an address cannot be listened on. Nothing is served then.
     pub async fn start(config: ProxyConfig, deps: ProxyDeps) -> Result<Self, StartError> {
+        metrics::show_proxy();
         let ProxyDeps { snapshots, journal, recovery, prices, admission } = deps;
         let public_url = config.public_url.map(checked_origin).transpose()?;
         let upstream = Upstream::new(&config.upstream).map_err(StartError::Upstream)?;

@@ -38,11 +38,20 @@ pub(crate) const UPKEEP_INTERVAL: Duration = Duration::from_secs(5);
 
 static METRICS: LazyLock<Metrics> = LazyLock::new(Metrics::new);
 
+/// Apart, so that they are not shown, at zero, by a process that has no proxy: somebody would be woken up by them.
+static PROXY: LazyLock<ProxyMetrics> = LazyLock::new(ProxyMetrics::new);
+
+/// Of every process.
 #[derive(Debug)]
 struct Metrics {
     recorder: PrometheusRecorder,
     rendering: PrometheusHandle,
     server: ServerMetrics,
+}
+
+/// Of a process with a proxy.
+#[derive(Debug)]
+struct ProxyMetrics {
     upstream: UpstreamMetrics,
     control_plane: ControlPlaneMetrics,
     exchanges: ExchangeMetrics,
@@ -79,6 +88,11 @@ pub fn install_process_metrics() {
     });
 }
 
+/// From here on `/metrics` shows what a proxy measures, at zero where nothing has happened.
+pub(crate) fn show_proxy() {
+    LazyLock::force(&PROXY);
+}
+
 /// Folds histogram samples into their buckets for ever, at this interval.
 pub(crate) async fn upkeep(every: Duration) {
     let mut ticks = tokio::time::interval(every);
@@ -90,17 +104,17 @@ pub(crate) async fn upkeep(every: Duration) {
 
 /// The metrics of requests that somebody is charged with.
 pub(crate) fn requests() -> &'static RequestMetrics {
-    &METRICS.requests
+    &PROXY.requests
 }
 
 /// The metrics of what is metered.
 pub(crate) fn usage() -> &'static UsageMetrics {
-    &METRICS.usage
+    &PROXY.usage
 }
 
 /// The metrics of policies, limits and budgets.
 pub(crate) fn governance() -> &'static GovernanceMetrics {
-    &METRICS.governance
+    &PROXY.governance
 }
 
 /// The listeners' metrics.
@@ -110,33 +124,41 @@ pub(crate) fn server() -> &'static ServerMetrics {
 
 /// The upstream client's metrics.
 pub(crate) fn upstream() -> &'static UpstreamMetrics {
-    &METRICS.upstream
+    &PROXY.upstream
 }
 
 /// The metrics of the way to the control plane.
 pub(crate) fn control_plane() -> &'static ControlPlaneMetrics {
-    &METRICS.control_plane
+    &PROXY.control_plane
 }
 
 /// The proxy answered a request itself.
 pub(crate) fn own_answer(reason: &'static str) {
-    METRICS.own_answers.of(reason).increment(1);
+    PROXY.own_answers.of(reason).increment(1);
 }
 
 /// A request was forwarded although the journal had no room for it.
 pub(crate) fn admission_dropped() {
-    METRICS.exchanges.admissions_dropped.increment(1);
+    PROXY.exchanges.admissions_dropped.increment(1);
 }
 
 /// An event could not be recorded.
 pub(crate) fn event_lost() {
-    METRICS.exchanges.events_lost.increment(1);
+    PROXY.exchanges.events_lost.increment(1);
 }
 
 /// All metrics in Prometheus' text format.
 pub(crate) fn render() -> String {
     METRICS.rendering.run_upkeep();
     METRICS.rendering.render()
+}
+
+/// A number as gauges take it; exact below 2^53.
+fn figure(number: u64) -> f64 {
+    let halves =
+        [number >> 32, number & u64::from(u32::MAX)].map(|half| u32::try_from(half).unwrap_or(u32::MAX));
+    let [high, low] = halves.map(f64::from);
+    high.mul_add(4_294_967_296.0, low)
 }
 
 /// Unused by the recorder, but asked for.
@@ -179,8 +201,14 @@ impl Metrics {
     fn new() -> Self {
         let recorder = with_buckets(PrometheusBuilder::new()).build_recorder();
         let registry = Registry(&recorder);
+        Self { server: ServerMetrics::new(&registry), rendering: recorder.handle(), recorder }
+    }
+}
+
+impl ProxyMetrics {
+    fn new() -> Self {
+        let registry = Registry(&METRICS.recorder);
         Self {
-            server: ServerMetrics::new(&registry),
             upstream: UpstreamMetrics::new(&registry),
             control_plane: ControlPlaneMetrics::new(&registry),
             exchanges: ExchangeMetrics::new(&registry),
@@ -188,8 +216,6 @@ impl Metrics {
             requests: RequestMetrics::new(&registry),
             usage: UsageMetrics::new(&registry),
             governance: GovernanceMetrics::new(&registry),
-            rendering: recorder.handle(),
-            recorder,
         }
     }
 }

@@ -1,14 +1,36 @@
 //! Requests that were open when the proxy died: found in the journal at the start, booked as interrupted.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use mindweave_eventlog::{Interrupted, Recovery};
-use mindweave_metering::{Endpoint, Outcome};
+use mindweave_eventlog::{Interrupted, Journal, Recovery};
+use mindweave_metering::{Endpoint, Outcome, PriceBook};
+use mindweave_policy::AdmissionControl;
+use tokio::time::Instant;
 
+use crate::StartError;
 use crate::error::chain;
+use crate::event_ids::EventIds;
 use crate::metrics;
 use crate::reach::{Reach, Unanswered};
 use crate::settle::{AdmittedRecord, Ending, Ledger, Metered, Settlement};
+
+/// Does for a journal on which no proxy will be started what [`crate::Proxy::start`] does first: books the requests that were
+/// open when the last one died. `recovery` is what opening the journal found.
+///
+/// # Errors
+///
+/// When the system has no randomness for ids of events.
+pub fn book_left_open(
+    journal: &Journal,
+    recovery: Recovery,
+    prices: Arc<PriceBook>,
+) -> Result<(), StartError> {
+    let event_ids = EventIds::from_system_randomness().map_err(|_| StartError::Randomness)?;
+    let admission = AdmissionControl::new(journal.id().into(), Instant::now().into_std()); // nobody is let in by it
+    book_interrupted(&Ledger::new(journal.clone(), prices, Arc::new(admission), event_ids), recovery);
+    Ok(())
+}
 
 /// Writes the missing event of every interrupted request.
 pub(crate) fn book_interrupted(ledger: &Ledger, recovery: Recovery) {

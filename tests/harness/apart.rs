@@ -27,8 +27,14 @@ pub struct Process {
 
 impl Process {
     fn start(command: &'static str, settings: Vec<(String, String)>) -> Self {
+        Self::start_on(command, settings, |_| {})
+    }
+
+    /// On a data folder that `prepare` makes.
+    fn start_on(command: &'static str, settings: Vec<(String, String)>, prepare: impl FnOnce(&Path)) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let data = folder.path().join("data");
+        prepare(&data);
         let child = spawn(command, &data, &settings);
         Self { command, settings, child, _folder: Some(folder), data }
     }
@@ -129,8 +135,17 @@ pub struct ControlPlane {
 impl ControlPlane {
     /// Starts one with the tokens of the tests.
     pub fn start() -> Self {
+        Self::start_on(|_| {})
+    }
+
+    /// Starts one on a copy of a data folder whose server is gone.
+    pub fn taking_over(left: &Path) -> Self {
+        Self::start_on(|data| copy(left, data))
+    }
+
+    fn start_on(prepare: impl FnOnce(&Path)) -> Self {
         let settings = [("MINDWEAVE_ADMIN_TOKEN", ADMIN_TOKEN), ("MINDWEAVE_PROXY_TOKEN", PROXY_TOKEN)];
-        let process = Process::start("control-plane", owned(&settings));
+        let process = Process::start_on("control-plane", owned(&settings), prepare);
         let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
         let mut started = Self { process, gate: Gate::start(), api: nowhere, admin: nowhere };
         started.await_ready();

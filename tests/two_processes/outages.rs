@@ -1,9 +1,12 @@
 //! One of the two is away.
 
+use std::io::Write;
+
 use crate::harness::apart::{ControlPlane, PROXY_TOKEN, Proxy};
-use crate::harness::eventually;
 use crate::harness::governed::Call;
+use crate::harness::server::MindWeave;
 use crate::harness::simulator::Simulator;
+use crate::harness::{eventually, http};
 
 /// A proxy that serves this key.
 fn serving(simulator: &Simulator, control_plane: &ControlPlane, name: &str) -> (Proxy, String, String) {
@@ -137,4 +140,28 @@ fn what_a_proxy_keeps_of_its_control_plane_is_sealed_and_for_its_owner_only() {
             assert!(!log.contains(secret), "{secret} stands in a log:\n{log}");
         }
     }
+}
+
+#[test]
+fn a_control_plane_delivers_what_a_killed_serve_left_in_its_data_folder() {
+    let simulator = Simulator::start();
+    let mut server = MindWeave::start(&simulator.url());
+    let (project, key) = server.ledger().project_with_key("left");
+    let mut open = http::connect(server.proxy).expect("the proxy accepts");
+    let head =
+        format!("POST /v1/messages HTTP/1.1\r\nhost: x\r\nx-api-key: {key}\r\ncontent-length: 100\r\n\r\n{{");
+    open.write_all(head.as_bytes()).expect("the proxy reads");
+    eventually("the request is admitted", || {
+        let metrics =
+            http::exchange(server.admin, b"GET /metrics HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
+        let text = String::from_utf8(metrics.ok()?.body).ok()?;
+        text.contains("\nmindweave_journal_open_admissions 1\n").then_some(())
+    });
+    server.kill();
+    let mut control_plane = ControlPlane::taking_over(server.data_dir());
+    let event = control_plane.ledger().await_events(&format!("project_id={project}"), 1).remove(0);
+    assert_eq!(event["outcome"], "interrupted", "{event:#}");
+    assert!(control_plane.process.stop());
+    control_plane.start_again();
+    control_plane.ledger().await_events(&format!("project_id={project}"), 1);
 }

@@ -19,7 +19,7 @@ use super::client::CallError;
 use super::replay::restore_counters;
 use super::saver::Saver;
 use super::sealed::Kind;
-use crate::{clock, metrics};
+use crate::clock;
 
 /// More figures than these are taken off the threads that serve requests: each takes a fraction of a microsecond.
 const FEW_COUNTERS: usize = 1_000;
@@ -246,7 +246,6 @@ impl Sync {
         }
         self.snapshots.replace(next);
         tracing::debug!(revision, "snapshot in force");
-        metrics::control_plane().revision.set(gauge(revision));
         self.saver.snapshot(self.snapshots.load(), Arc::clone(&lineage));
         state.lineage = Some(lineage);
     }
@@ -291,9 +290,4 @@ async fn off_the_runtime<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, CallError> {
     spawn_blocking(work).await.map_err(|_| CallError::Compile)
-}
-
-/// Revisions count changes by hand: far below 2^53, up to which a gauge is exact.
-fn gauge(revision: u64) -> f64 {
-    u32::try_from(revision).map_or(f64::from(u32::MAX), f64::from)
 }

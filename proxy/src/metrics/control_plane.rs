@@ -2,7 +2,7 @@
 
 use metrics::{Counter, Gauge};
 
-use super::Registry;
+use super::{Registry, figure};
 use crate::control_plane::CallError;
 
 /// What the watch reports.
@@ -12,8 +12,7 @@ pub(crate) struct ControlPlaneMetrics {
     pub(crate) connected: Gauge,
     /// Since the control plane last spoke, in seconds.
     pub(crate) age: Gauge,
-    /// Of the snapshot in force.
-    pub(crate) revision: Gauge,
+    revision: Gauge,
     unreachable: Counter,
     unauthorized: Counter,
     refused: Counter,
@@ -47,6 +46,11 @@ impl ControlPlaneMetrics {
             broken_off: failed("broken_off"),
             malformed: failed("malformed"),
         }
+    }
+
+    /// The snapshot of this revision is in force.
+    pub(crate) fn in_force(&self, revision: u64) {
+        self.revision.set(figure(revision));
     }
 
     /// The watch ended with this.

@@ -4,7 +4,7 @@ use metrics::{Counter, Gauge, Histogram};
 use mindweave_metering::Effect;
 use mindweave_policy::{Evaluated, PolicyErrorKind};
 
-use super::Registry;
+use super::{Registry, figure};
 
 pub(super) const DECISION_SECONDS: &str = "mindweave_proxy_decision_seconds";
 const DECISIONS: &str = "mindweave_proxy_decisions_total";
@@ -123,12 +123,4 @@ impl GovernanceMetrics {
     pub(crate) fn let_go(&self, bytes: u64) {
         self.held_bytes.decrement(figure(bytes));
     }
-}
-
-/// As gauges take numbers; exact below 2^53.
-fn figure(number: u64) -> f64 {
-    let halves =
-        [number >> 32, number & u64::from(u32::MAX)].map(|half| u32::try_from(half).unwrap_or(u32::MAX));
-    let [high, low] = halves.map(f64::from);
-    high.mul_add(4_294_967_296.0, low)
 }
