@@ -151,6 +151,7 @@ impl ControlPlane {
         let ingest = Ingest::new(db.clone(), live);
         let feeds = UsageFeeds::new(db.clone(), ingest.counters_moved(), tasks.stop());
         feeds.follow(&publisher.snapshots());
+        publisher.tell_figures_first(feeds.clone());
         tasks.spawn(FEED_TASK, feeds.clone().run());
         let past = Past::follow(&publisher.snapshots())?;
         let sources = RemoteSources::new(ingest.clone());

@@ -6,10 +6,11 @@
 
 mod store;
 
-use std::sync::Arc;
+use std::collections::HashSet;
+use std::sync::{Arc, OnceLock};
 
-use mindweave_metering::ProjectId;
-use mindweave_policy::{CompiledPolicies, Snapshot, SnapshotStore};
+use mindweave_metering::{ProjectId, QuotaId};
+use mindweave_policy::{CompiledPolicies, Governance, Snapshot, SnapshotStore};
 use tokio::sync::Mutex;
 use tokio::task::JoinError;
 
@@ -17,6 +18,7 @@ use crate::app::Home;
 use crate::db::{Db, StoreError};
 use crate::http::problem::chain;
 use crate::secrets::MasterKey;
+use crate::usage::UsageFeeds;
 
 pub(crate) use store::{revision_raise, revision_read};
 
@@ -27,6 +29,7 @@ pub(crate) struct Publisher {
     master_key: MasterKey,
     home: Arc<Home>,
     snapshots: Arc<SnapshotStore>,
+    feeds: OnceLock<UsageFeeds>,
     building: Mutex<()>,
 }
 
@@ -67,7 +70,12 @@ impl Publisher {
         }
         let first = compiled(stored.snapshot, Arc::default()).await?;
         let snapshots = Arc::new(SnapshotStore::new(first));
-        Ok(Self { db, master_key, home, snapshots, building: Mutex::new(()) })
+        Ok(Self { db, master_key, home, snapshots, feeds: OnceLock::new(), building: Mutex::new(()) })
+    }
+
+    /// Has the figures of new budgets told here before their snapshots are published.
+    pub(crate) fn tell_figures_first(&self, feeds: UsageFeeds) {
+        drop(self.feeds.set(feeds)); // once, at the start
     }
 
     /// Where proxies read.
@@ -102,10 +110,26 @@ impl Publisher {
             tracing::error!(%project_id, "upstream key does not open; the project's keys are refused");
         }
         let snapshot = compiled(stored.snapshot, self.snapshots.load()).await?;
+        // Before the snapshot: a budget that begins without its figures would let a whole limit pass once more.
+        if let Some(feeds) = self.feeds.get()
+            && counts_anew(&snapshot.governance, &self.snapshots.load().governance)
+        {
+            feeds.tell_now().await;
+        }
         tracing::debug!(revision = snapshot.revision, "snapshot published");
         self.snapshots.publish(snapshot);
         Ok(())
     }
+}
+
+/// Whether a budget counts something that none counted before.
+fn counts_anew(next: &Governance, previous: &Governance) -> bool {
+    fn definitions(governance: &Governance) -> HashSet<(&QuotaId, u64)> {
+        let zone = |org_id| governance.orgs.get(org_id).map_or("UTC", |org| &*org.time_zone);
+        let quotas = governance.quotas.iter();
+        quotas.map(|quota| (&quota.id, quota.definition(zone(&quota.org_id)))).collect()
+    }
+    !definitions(next).is_subset(&definitions(previous))
 }
 
 /// Takes what did not change over from the snapshot before, so that its caches stay warm, and compiles what did, away from

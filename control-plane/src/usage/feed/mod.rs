@@ -5,6 +5,7 @@
 //! that a proxy knows exactly which of its own events the figures include. A subscriber begins with all counters, read for
 //! itself; so does one that fell behind.
 
+mod progress;
 mod rounds;
 mod subscription;
 
@@ -23,6 +24,7 @@ use crate::metrics;
 use crate::tasks::Stop;
 use crate::usage::counters::RulesCache;
 
+use progress::Progress;
 use rounds::Round;
 pub use subscription::UsageSubscription;
 
@@ -44,6 +46,7 @@ struct Shared {
     rounds: broadcast::Sender<Arc<Round>>,
     /// Subscriptions by journal: a proxy that connects again before its old connection is found dead is still one.
     live: Mutex<HashMap<Arc<str>, usize>>,
+    progress: Progress,
     wake: Arc<Notify>,
     stop: Stop,
 }
@@ -53,7 +56,15 @@ impl UsageFeeds {
     pub(crate) fn new(db: Db, wake: Arc<Notify>, stop: Stop) -> Self {
         let rounds = broadcast::Sender::new(BACKLOG_ROUNDS);
         let rules = RulesCache::default();
-        Self(Arc::new(Shared { db, rules, rounds, live: Mutex::default(), wake, stop }))
+        Self(Arc::new(Shared {
+            db,
+            rules,
+            rounds,
+            live: Mutex::default(),
+            progress: Progress::default(),
+            wake,
+            stop,
+        }))
     }
 
     /// Reads too when something new is in force: the counters of a budget that was made or changed are counted by then.
@@ -66,6 +77,16 @@ impl UsageFeeds {
             }
             None => ControlFlow::Break(()),
         });
+    }
+
+    /// Tells what is committed now, and returns when all subscribers have dealt with it, or one has kept it waiting for long. A
+    /// subscriber has dealt with figures when it asks for the next ones.
+    pub(crate) async fn tell_now(&self) {
+        let round = self.0.progress.next();
+        self.0.wake.notify_one();
+        if !self.0.progress.all_heard(round).await {
+            tracing::warn!("a proxy is slow to take budget figures; a snapshot does not wait for it");
+        }
     }
 
     /// The figures for the proxy with this journal, which counts as alive until the subscription is dropped.
@@ -91,13 +112,15 @@ impl UsageFeeds {
                 () = self.0.wake.notified() => {}
                 () = tokio::time::sleep(LONGEST_PAUSE) => {}
             }
-            match self.0.round(moved).await {
+            let number = self.0.progress.begin();
+            match self.0.round(number, moved).await {
                 Ok(last) => moved = last,
                 Err(error) => {
                     metrics::task_failed(FEED_TASK);
                     tracing::error!(error = %chain(&error), "budget figures not read; trying again shortly");
                 }
             }
+            self.0.progress.end();
             tokio::select! {
                 () = stop.stopped() => return,
                 () = tokio::time::sleep(LEAST_PAUSE) => {}
@@ -115,12 +138,13 @@ impl Shared {
     }
 
     /// Tells subscribers what moved after this move. Returns the last move that was told.
-    async fn round(&self, moved: Option<i64>) -> Result<Option<i64>, StoreError> {
+    async fn round(&self, number: u64, moved: Option<i64>) -> Result<Option<i64>, StoreError> {
         let journals: Vec<Arc<str>> = self.live.lock().keys().cloned().collect();
         if journals.is_empty() {
             return Ok(None); // whoever comes begins with all counters
         }
-        let round = rounds::read(&self.db, &self.rules, moved, &journals).await?;
+        let mut round = rounds::read(&self.db, &self.rules, moved, &journals).await?;
+        round.number = number;
         let last = round.through;
         // Fails only when the last subscriber left meanwhile.
         drop(self.rounds.send(Arc::new(round)));

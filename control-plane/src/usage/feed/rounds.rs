@@ -21,6 +21,8 @@ use crate::usage::offsets;
 /// What the ledger said at one moment.
 #[derive(Debug)]
 pub(super) struct Round {
+    /// Which round of the task; 0 for a subscriber's own reading.
+    pub(super) number: u64,
     /// When the reading began.
     pub(super) began: Instant,
     pub(super) as_of: Timestamp,
@@ -53,7 +55,7 @@ pub(super) async fn read(
         }
     };
     let positions = positions(&mut tx, journals).await?;
-    Ok(Round { began, as_of, through, counters, positions })
+    Ok(Round { number: 0, began, as_of, through, counters, positions })
 }
 
 async fn current_rules(tx: &mut SqliteConnection, cache: &RulesCache) -> Result<Arc<Rules>, StoreError> {

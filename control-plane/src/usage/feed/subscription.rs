@@ -20,6 +20,10 @@ const RETRY: Duration = Duration::from_millis(500);
 pub struct UsageSubscription {
     shared: Arc<Shared>,
     journal: Arc<str>,
+    /// Its number in [`super::progress::Progress`].
+    id: u64,
+    /// The last round that the figures it was given include.
+    given: u64,
     rounds: broadcast::Receiver<Arc<Round>>,
     /// What was told; `None` asks for all counters.
     told: Option<Told>,
@@ -42,18 +46,22 @@ impl fmt::Debug for UsageSubscription {
 
 impl Drop for UsageSubscription {
     fn drop(&mut self) {
+        self.shared.progress.leave(self.id);
         self.shared.unsubscribe(&self.journal);
     }
 }
 
 impl UsageSubscription {
     pub(super) fn new(shared: Arc<Shared>, journal: Arc<str>) -> Self {
-        Self { rounds: shared.rounds.subscribe(), shared, journal, told: None }
+        let (rounds, id) = (shared.rounds.subscribe(), shared.progress.join());
+        Self { rounds, shared, journal, id, given: 0, told: None }
     }
 
     /// The next figures: all of them at first, then those that changed, right after the commit that changed them and at least
-    /// every second. `None` when the control plane stops. May be dropped and called again.
+    /// every second. `None` when the control plane stops. May be dropped and called again. Being called says that the figures
+    /// before were dealt with.
     pub async fn next(&mut self) -> Option<UsageFeed> {
+        self.shared.progress.hear(self.id, self.given);
         let mut stop = self.shared.stop.clone();
         tokio::select! {
             biased;
@@ -68,7 +76,10 @@ impl UsageSubscription {
                 return Some(self.all().await);
             }
             match self.rounds.recv().await {
-                Ok(round) => return Some(self.tell(&round)),
+                Ok(round) => {
+                    self.given = round.number;
+                    return Some(self.tell(&round));
+                }
                 Err(RecvError::Lagged(_)) => self.told = None,
                 Err(RecvError::Closed) => return None,
             }
@@ -79,9 +90,13 @@ impl UsageSubscription {
     async fn all(&mut self) -> UsageFeed {
         loop {
             self.rounds = self.rounds.resubscribe(); // what was told before is in what is read now
+            let ended = self.shared.progress.ended();
             let journals = [Arc::clone(&self.journal)];
             match rounds::read(&self.shared.db, &self.shared.rules, None, &journals).await {
-                Ok(round) => return self.tell_all(&round),
+                Ok(round) => {
+                    self.given = ended;
+                    return self.tell_all(&round);
+                }
                 Err(error) => {
                     tracing::error!(error = %chain(&error), "budget figures not read; trying again shortly");
                     tokio::time::sleep(RETRY).await;

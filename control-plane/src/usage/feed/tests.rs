@@ -213,3 +213,47 @@ async fn a_subscription_ends_with_the_control_plane() {
     feeding.tasks.shutdown().await;
     timeout(PATIENCE, ended).await.unwrap().unwrap();
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn telling_now_waits_until_every_proxy_has_dealt_with_what_was_committed() {
+    let feeding = Feeding::start().await;
+    let mut first = feeding.feeds.subscribe("a");
+    let mut second = feeding.feeds.subscribe("b");
+    (next(&mut first).await, next(&mut second).await);
+    feeding.book("elsewhere", 1..=3).await;
+    let told = tokio::spawn({
+        let feeds = feeding.feeds.clone();
+        async move { feeds.tell_now().await }
+    });
+    let used = |mut subscription: UsageSubscription| async move {
+        let mut heard = Heard::default();
+        while heard.used() < 3 {
+            heard.hear(next(&mut subscription).await);
+        }
+        (subscription, heard)
+    };
+    let (mut first, _) = used(first).await;
+    let (mut second, _) = used(second).await;
+    assert!(!told.is_finished(), "both have the figures, neither has dealt with them");
+    let both = async {
+        loop {
+            tokio::join!(next(&mut first), next(&mut second));
+        }
+    };
+    tokio::select! {
+        told = told => told.unwrap(),
+        () = both => {}
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stalled_proxy_keeps_nobody_waiting_for_long() {
+    let feeding = Feeding::start().await;
+    let mut stalled = feeding.feeds.subscribe("stalled");
+    next(&mut stalled).await;
+    timeout(PATIENCE, feeding.feeds.tell_now()).await.unwrap();
+    drop(stalled);
+    let nobody = Instant::now();
+    timeout(PATIENCE, feeding.feeds.tell_now()).await.unwrap();
+    assert!(nobody.elapsed() < Duration::from_millis(400), "nobody listens");
+}
