@@ -15,6 +15,7 @@ const SQLITE: &[(i64, &str, &str)] = &[
         "decision_log_by_project",
         include_str!("../../../migrations/sqlite/0006_decision_log_by_project.sql"),
     ),
+    (7, "governance_revisions", include_str!("../../../migrations/sqlite/0007_governance_revisions.sql")),
 ];
 
 /// Brings a SQLite database up to date, each migration in its own transaction.

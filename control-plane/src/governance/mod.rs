@@ -26,7 +26,7 @@ pub(crate) use publish::commit;
 pub(crate) use replay::Replays;
 pub(crate) use reserved::ReservedSource;
 pub use reserved::ReservedView;
-pub(crate) use stored_specs::{governance_read, quotas_read};
+pub(crate) use stored_specs::{budgets_revision, governance_read, governance_revision, quotas_read};
 
 /// The routes of this module.
 pub(crate) fn routes() -> Router<App> {

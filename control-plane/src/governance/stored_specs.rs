@@ -10,6 +10,21 @@ use sqlx::{FromRow, SqliteConnection};
 
 use crate::db::{Doing, StoreError};
 
+/// Rises with every change of what [`governance_read`] reads.
+pub(crate) async fn governance_revision(tx: &mut SqliteConnection) -> Result<i64, StoreError> {
+    revision(tx, "SELECT governance_revision FROM installation").await
+}
+
+/// Rises with every change of what [`quotas_read`] reads, and of the zones in which windows begin.
+pub(crate) async fn budgets_revision(tx: &mut SqliteConnection) -> Result<i64, StoreError> {
+    revision(tx, "SELECT budgets_revision FROM installation").await
+}
+
+async fn revision(tx: &mut SqliteConnection, sql: &'static str) -> Result<i64, StoreError> {
+    let revision = sqlx::query_scalar(sql).fetch_optional(tx).await.doing("reading a revision")?;
+    Ok(revision.unwrap_or(0)) // 0 in an empty database
+}
+
 /// Everything in force: policies that are not `off`, limits and budgets, in the order in which they were made.
 pub(crate) async fn governance_read(tx: &mut SqliteConnection) -> Result<Governance, StoreError> {
     Ok(Governance {

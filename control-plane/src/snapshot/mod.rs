@@ -20,7 +20,8 @@ use crate::http::problem::chain;
 use crate::secrets::MasterKey;
 use crate::usage::UsageFeeds;
 
-pub(crate) use store::{revision_raise, revision_read};
+use store::Governing;
+pub(crate) use store::revision_raise;
 
 /// Builds and publishes snapshots.
 #[derive(Debug)]
@@ -30,7 +31,8 @@ pub(crate) struct Publisher {
     home: Arc<Home>,
     snapshots: Arc<SnapshotStore>,
     feeds: OnceLock<UsageFeeds>,
-    building: Mutex<()>,
+    /// Held while building. The revision of the governance in force.
+    building: Mutex<i64>,
 }
 
 /// Why a snapshot could not be published.
@@ -64,13 +66,20 @@ impl Publisher {
         master_key: MasterKey,
         home: Arc<Home>,
     ) -> Result<Self, FirstSnapshotError> {
-        let stored = store::snapshot_read(&db, &master_key, &home).await?;
+        let stored = store::snapshot_read(&db, &master_key, &home, None).await?;
         if let Some(project_id) = stored.unreadable.into_iter().next() {
             return Err(FirstSnapshotError::MasterKey(project_id));
         }
         let first = compiled(stored.snapshot, Arc::default()).await?;
         let snapshots = Arc::new(SnapshotStore::new(first));
-        Ok(Self { db, master_key, home, snapshots, feeds: OnceLock::new(), building: Mutex::new(()) })
+        Ok(Self {
+            db,
+            master_key,
+            home,
+            snapshots,
+            feeds: OnceLock::new(),
+            building: Mutex::new(stored.governance_revision),
+        })
     }
 
     /// Has the figures of new budgets told here before their snapshots are published.
@@ -87,12 +96,15 @@ impl Publisher {
     ///
     /// A failure is logged and left to the next look: the change is committed and cannot be taken back.
     pub(crate) async fn publish_through(&self, revision: u64) {
-        let _turn = self.building.lock().await;
+        let mut governance_revision = self.building.lock().await;
         if self.snapshots.load().revision >= revision {
             return;
         }
-        if let Err(error) = self.publish().await {
-            tracing::error!(error = %chain(&error), revision, "snapshot not published; trying again shortly");
+        match self.publish(*governance_revision).await {
+            Ok(published) => *governance_revision = published,
+            Err(error) => {
+                tracing::error!(error = %chain(&error), revision, "snapshot not published; trying again shortly");
+            }
         }
     }
 
@@ -104,12 +116,15 @@ impl Publisher {
         }
     }
 
-    async fn publish(&self) -> Result<(), PublishError> {
-        let stored = store::snapshot_read(&self.db, &self.master_key, &self.home).await?;
+    /// Returns the revision of the governance that is in force then; `governance_revision` is the one that is now.
+    async fn publish(&self, governance_revision: i64) -> Result<i64, PublishError> {
+        let previous = self.snapshots.load();
+        let known = Governing { revision: governance_revision, governance: Arc::clone(&previous.governance) };
+        let stored = store::snapshot_read(&self.db, &self.master_key, &self.home, Some(&known)).await?;
         for project_id in stored.unreadable {
             tracing::error!(%project_id, "upstream key does not open; the project's keys are refused");
         }
-        let snapshot = compiled(stored.snapshot, self.snapshots.load()).await?;
+        let snapshot = compiled(stored.snapshot, previous).await?;
         // Before the snapshot: a budget that begins without its figures would let a whole limit pass once more.
         if let Some(feeds) = self.feeds.get()
             && counts_anew(&snapshot.governance, &self.snapshots.load().governance)
@@ -118,7 +133,7 @@ impl Publisher {
         }
         tracing::debug!(revision = snapshot.revision, "snapshot published");
         self.snapshots.publish(snapshot);
-        Ok(())
+        Ok(stored.governance_revision)
     }
 }
 
@@ -138,8 +153,10 @@ fn counts_anew(next: &Governance, previous: &Governance) -> bool {
 /// Fails when the compiler panics; then nothing is published: no request may be judged by policies that are not those of its
 /// revision.
 async fn compiled(mut next: Snapshot, previous: Arc<Snapshot>) -> Result<Snapshot, JoinError> {
-    if next.governance == previous.governance {
+    if Arc::ptr_eq(&next.governance, &previous.governance) || next.governance == previous.governance {
         next.governance = Arc::clone(&previous.governance);
+        next.policies = Arc::clone(&previous.policies);
+        return Ok(next);
     }
     if next.governance.policies == previous.governance.policies {
         next.policies = Arc::clone(&previous.policies);

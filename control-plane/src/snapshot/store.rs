@@ -4,19 +4,28 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use mindweave_metering::{KeyId, OrgId, ProjectId, TeamId, UserId};
-use mindweave_policy::{Fingerprint, KeyEntry, Principal, ProjectEntry, Snapshot};
+use mindweave_policy::{Fingerprint, Governance, KeyEntry, Principal, ProjectEntry, Snapshot};
 use sqlx::{FromRow, SqliteConnection};
 
 use crate::app::Home;
 use crate::db::{Db, Doing, StoreError};
-use crate::governance::governance_read;
+use crate::governance::{governance_read, governance_revision};
 use crate::projects::upstream_owner;
 use crate::secrets::MasterKey;
 use crate::stored::{labels, roles, timestamp};
 
+/// What governs, and of which revision of its own it is.
+#[derive(Clone, Debug)]
+pub(crate) struct Governing {
+    pub(crate) revision: i64,
+    pub(crate) governance: Arc<Governance>,
+}
+
 /// A snapshot as it was read.
 pub(crate) struct Stored {
     pub(crate) snapshot: Snapshot,
+    /// Of the governance in it.
+    pub(crate) governance_revision: i64,
     /// Projects whose upstream key did not open.
     pub(crate) unreadable: Vec<ProjectId>,
 }
@@ -47,11 +56,13 @@ pub(crate) async fn revision_read(tx: &mut SqliteConnection) -> Result<u64, Stor
     u64::try_from(revision).map_err(|_| StoreError::Corrupt { what: "a snapshot revision" })
 }
 
-/// Reads the snapshot of one state of the database. Its policies are not compiled yet.
+/// Reads the snapshot of one state of the database. Its policies are not compiled yet. What governs is not read again when it is
+/// still what is `known`: there may be many megabytes of it.
 pub(crate) async fn snapshot_read(
     db: &Db,
     master_key: &MasterKey,
     home: &Home,
+    known: Option<&Governing>,
 ) -> Result<Stored, StoreError> {
     let mut tx = db.begin_read().await?;
     let revision = revision_read(&mut tx).await?;
@@ -68,11 +79,15 @@ pub(crate) async fn snapshot_read(
         labels: BTreeMap::new(),
     });
     let default_principal = Some(default_principal);
-    let governance = Arc::new(governance_read(&mut tx).await?);
+    let governance_revision = governance_revision(&mut tx).await?;
+    let governance = match known {
+        Some(known) if known.revision == governance_revision => Arc::clone(&known.governance),
+        _ => Arc::new(governance_read(&mut tx).await?),
+    };
     let policies = Arc::default(); // compiled by the publisher
     let snapshot =
         Snapshot { revision, keys, client_credentials, projects, default_principal, governance, policies };
-    Ok(Stored { snapshot, unreadable })
+    Ok(Stored { snapshot, governance_revision, unreadable })
 }
 
 type Projects = HashMap<ProjectId, ProjectEntry>;

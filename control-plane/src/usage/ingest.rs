@@ -1,9 +1,8 @@
 //! Events into the ledger, exactly once.
 //!
 //! One transaction moves the source's offset, stores the events that are new, and adds those to their sums and to the counters
-//! of budgets. Whatever is
-//! delivered again - a batch whose acknowledgement was lost, a part of one, an event by another way - is known by its event
-//! id and changes nothing. A consumer that was replaced finds its epoch gone and writes nothing.
+//! of budgets. Whatever is delivered again - a batch whose acknowledgement was lost, a part of one, an event by another way -
+//! is known by its event id and changes nothing. A consumer that was replaced finds its epoch gone and writes nothing.
 //!
 //! The offset tells a consumer where to go on; it does not decide what is new. A journal that was put back from a copy
 //! gives sequences out again, below the offset, for events that nobody has seen. Only what went through the same claim
@@ -160,14 +159,14 @@ impl Ingest {
         let moved = offsets::offset_move(&mut tx, &claim.source, claim.epoch, position, clock::now()).await?;
         let moved = moved.ok_or_else(|| IngestError::Fenced(Arc::clone(&claim.source)))?;
         // Before anything is added to the sums, of which budgets that are new are counted.
-        let rules = self.rules(&mut tx, moved.snapshot_revision).await?;
+        let rules = self.rules(&mut tx, moved.budgets_revision).await?;
         book_downloads(&mut tx, &mut events).await?;
         insert_new(&mut tx, &mut events, moved.last_landed).await?;
         let added = self.add_to_sums(&mut tx, &events, &rules).await?;
         tx.commit().await.doing("committing events")?;
         claim.through = Some(end);
         self.dims.remember(added.numbered);
-        self.rules.remember(moved.snapshot_revision, rules);
+        self.rules.remember(moved.budgets_revision, rules);
         if added.counters_moved {
             self.counters_moved.notify_one();
         }
@@ -177,7 +176,7 @@ impl Ingest {
         Ok(events.len())
     }
 
-    /// The budgets of this revision, which was read in this transaction.
+    /// The budgets of this revision of theirs, which was read in this transaction.
     async fn rules(&self, tx: &mut SqliteConnection, revision: i64) -> Result<Arc<Rules>, StoreError> {
         match self.rules.get(revision) {
             Some(rules) => Ok(rules),

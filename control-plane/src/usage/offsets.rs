@@ -39,8 +39,8 @@ pub(crate) async fn offset_claim(
 pub(crate) struct Moved {
     /// The last event that landed before, of any source, or 0 if there is none.
     pub(crate) last_landed: i64,
-    /// The revision of what admins put in force; 0 in an empty database.
-    pub(crate) snapshot_revision: i64,
+    /// The revision of budgets; 0 in an empty database.
+    pub(crate) budgets_revision: i64,
 }
 
 /// Moves an offset to the last sequence of a batch that is about to be booked in this transaction. `None`, and changes
@@ -55,7 +55,7 @@ pub(crate) async fn offset_move(
     sqlx::query_as(
         "UPDATE consumer_offsets SET position = ?, updated_at = ? WHERE source = ? AND epoch = ?
          RETURNING coalesce((SELECT max(landed) FROM usage_events), 0) AS last_landed,
-             coalesce((SELECT snapshot_revision FROM installation), 0) AS snapshot_revision",
+             coalesce((SELECT budgets_revision FROM installation), 0) AS budgets_revision",
     )
     .bind(to)
     .bind(now.as_microsecond())

@@ -1,9 +1,11 @@
 use mindweave_metering::{BatchItem, BatchResults, UsageEvent};
+use mindweave_policy::{QuotaUnit, QuotaWindow, SubjectKind};
 use serde_json::Value;
 
 use super::*;
 use crate::rollup::rollup_run;
-use crate::testing::{HOUR, Ledger, MINUTE, NOON, at, bucket, cost_of, event, record};
+use crate::testing::{HOUR, Ledger, MINUTE, NOON, at, bucket, cost_of, event, install, record};
+use crate::usage::counters::tests::{one, put_quota, quota};
 
 const SOURCE: &str = "journal-1";
 
@@ -324,4 +326,33 @@ async fn a_late_event_is_added_to_the_closed_hour_and_day() {
             sqlx::query_scalar(sqlx::AssertSqlSafe(sql)).fetch_one(ledger.db.readers()).await.unwrap();
         assert_eq!(sum, 15, "{table}");
     }
+}
+
+#[tokio::test]
+async fn budgets_are_read_again_when_one_of_them_changed_and_not_for_a_new_key() {
+    let ledger = Ledger::new().await;
+    install(&ledger.db).await;
+    let org = |id: &str| quota(id, one(SubjectKind::Org, "org_1"), QuotaUnit::Tokens, QuotaWindow::Month);
+    put_quota(&ledger.db, &org("quo_1")).await;
+    let (mut claim, _) = ledger.ingest.claim("journal").await.unwrap();
+    let mut known = Vec::new();
+    for (number, change) in [
+        (1, "UPDATE projects SET name = 'x'"),
+        (2, "UPDATE orgs SET time_zone = 'Asia/Tokyo'"),
+        (3, "UPDATE policies SET name = 'x'"),
+    ] {
+        ledger
+            .ingest
+            .apply(&mut claim, &[record(number, &event(number, NOON, 1))], Sequence::new(number))
+            .await
+            .unwrap();
+        let mut tx = ledger.db.begin_write().await.unwrap();
+        let revision = crate::governance::budgets_revision(&mut tx).await.unwrap();
+        known.push(ledger.ingest.rules.get(revision).expect("remembered"));
+        sqlx::query(change).execute(&mut *tx).await.unwrap();
+        crate::snapshot::revision_raise(&mut tx).await.unwrap();
+        tx.commit().await.unwrap();
+    }
+    assert!(Arc::ptr_eq(&known[0], &known[1]), "another project");
+    assert!(!Arc::ptr_eq(&known[1], &known[2]), "another zone");
 }
