@@ -348,6 +348,25 @@ async fn the_decision_log_tells_who_was_refused_what_by_which_version_and_finds_
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_budget_that_warned_and_then_refused_is_called_by_its_name_both_times() {
+    let server = Server::start().await;
+    let quota = json!({ "name": "monthly", "unit": "cost", "window": "month", "limit": 5, "action": "warn" });
+    let quota = server.client.create("/governance/quotas", &quota);
+    let over = verdict(&quota, VerdictMode::Enforce, VerdictKind::Warn, "budget_over");
+    let mut refused = spoken_of(1, "prj_a", vec![]);
+    (refused.decision.effect, refused.outcome, refused.status) = (Effect::Deny, Outcome::Denied, 429);
+    refused.decision.refused_by = Some((&*quota).into());
+    deliver(&server, "journal", &[refused, spoken_of(2, "prj_a", vec![over])]).await;
+    let rows = server.client.get("/governance/audit").body["data"].clone();
+    assert_eq!(rows[0]["verdicts"][0]["policy"], "monthly");
+    assert_eq!(rows[1]["refused_by"]["name"], "monthly");
+    for query in [format!("policy={quota}"), "effect=warn".to_owned()] {
+        let found = server.client.get(&format!("/governance/audit?{query}")).body["data"].clone();
+        assert_eq!(found, json!([rows[0]]), "{query}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_rare_reason_is_found_behind_many_others_page_by_page() {
     let server = Server::start().await;
     let reason = |number: u64| if number == 1 { "rare" } else { "common" };

@@ -109,7 +109,7 @@ async fn entry(
 ) -> Result<Entry, StoreError> {
     let mut verdicts = Vec::with_capacity(record.decision.verdicts.len());
     for verdict in std::mem::take(&mut record.decision.verdicts) {
-        let policy = names.policy(tx, verdict.policy_id.as_str()).await?;
+        let policy = names.speaker(tx, verdict.policy_id.as_str()).await?;
         verdicts.push(EntryVerdict { policy, verdict });
     }
     let refused_by = match &record.decision.refused_by {

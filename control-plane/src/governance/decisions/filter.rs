@@ -1,13 +1,10 @@
 //! Reads which decisions are wanted.
 
 use super::record::{LogEffect, Record};
-use super::store::{Columns, policies_named};
+use super::store::{Columns, Named, policies_named};
 use crate::app::App;
 use crate::http::problem::Problem;
 use crate::http::query::Parameters;
-
-/// What the id of a policy starts with; everything else is a name.
-const POLICY_ID: &str = "pol_";
 
 /// Which decisions are wanted.
 pub(super) struct Filter {
@@ -47,7 +44,7 @@ impl Asked {
     pub(super) async fn resolve(self, app: &App) -> Result<Filter, Problem> {
         let policies = match self.policy {
             None => None,
-            Some(id) if id.starts_with(POLICY_ID) => Some(vec![id]),
+            Some(id) if Named::of(&id).is_some() => Some(vec![id]), // everything else is a name
             Some(name) => Some(policies_named(&mut *app.db.begin_read().await?, &name).await?),
         };
         Ok(Filter { columns: self.columns, policies, effect: self.effect, reason: self.reason })

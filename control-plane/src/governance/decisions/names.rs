@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 
-use mindweave_metering::{LimitId, QuotaId};
 use serde::Serialize;
 use sqlx::SqliteConnection;
 
@@ -25,13 +24,13 @@ pub(super) struct RefusedBy {
 }
 
 impl Names {
-    /// The name of a policy.
-    pub(super) async fn policy(
+    /// The name of whoever gave a verdict: a policy, or a budget that warns.
+    pub(super) async fn speaker(
         &mut self,
         tx: &mut SqliteConnection,
         id: &str,
     ) -> Result<Option<String>, StoreError> {
-        self.name(tx, Named::Policy, id).await
+        self.name(tx, Named::of(id).unwrap_or(Named::Policy), id).await
     }
 
     /// What a refusal was by. `None` for what is neither a limit nor a budget.
@@ -40,12 +39,10 @@ impl Names {
         tx: &mut SqliteConnection,
         id: &str,
     ) -> Result<Option<RefusedBy>, StoreError> {
-        let (named, kind) = if id.starts_with(LimitId::PREFIX) {
-            (Named::Limit, "limit")
-        } else if id.starts_with(QuotaId::PREFIX) {
-            (Named::Quota, "quota")
-        } else {
-            return Ok(None);
+        let (named, kind) = match Named::of(id) {
+            Some(Named::Limit) => (Named::Limit, "limit"),
+            Some(Named::Quota) => (Named::Quota, "quota"),
+            Some(Named::Policy) | None => return Ok(None),
         };
         let name = self.name(tx, named, id).await?;
         Ok(Some(RefusedBy { id: id.to_owned(), kind, name }))

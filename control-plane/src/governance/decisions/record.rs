@@ -72,17 +72,12 @@ impl LogEffect {
 impl Record {
     /// Whether this came of the request.
     pub(super) fn has_effect(&self, effect: LogEffect) -> bool {
-        let spoken = || self.decision.verdicts.iter().any(|verdict| LogEffect::of(verdict) == effect);
         match effect {
-            LogEffect::Deny => self.decision.effect == Effect::Deny,
-            // A budget that only warns has a reason and no verdict.
-            LogEffect::Warn => self.is_warned() || spoken(),
-            LogEffect::ShadowDeny | LogEffect::ShadowWarn => spoken(),
+            LogEffect::Deny => self.decision.effect == Effect::Deny, // by a limit or budget there is no verdict
+            LogEffect::Warn | LogEffect::ShadowDeny | LogEffect::ShadowWarn => {
+                self.decision.verdicts.iter().any(|verdict| LogEffect::of(verdict) == effect)
+            }
         }
-    }
-
-    fn is_warned(&self) -> bool {
-        self.decision.effect == Effect::Allow && !self.decision.reasons.is_empty()
     }
 
     /// Whether anything said so about the request.

@@ -75,9 +75,9 @@ async fn shadow(State(app): State<App>, mut query: Parameters) -> Result<Json<Su
     let started = Instant::now();
     let mut lines: BTreeMap<Key, Line> = BTreeMap::new();
     let (mut after, mut complete, mut seen_from) = (None, true, to);
-    let mut tx = app.db.begin_read().await?;
     loop {
-        let rows = decided_list(&mut tx, &filter.columns, after, STEP).await?;
+        // One reader a step: a whole summary takes longer than anybody may keep one.
+        let rows = decided_list(&mut *app.db.begin_read().await?, &filter.columns, after, STEP).await?;
         let exhausted = rows.len() < STEP;
         for (place, record) in rows {
             (after, seen_from) = (Some(place), record.timestamp);
@@ -95,10 +95,10 @@ async fn shadow(State(app): State<App>, mut query: Parameters) -> Result<Json<Su
         }
         tokio::task::yield_now().await;
     }
-    let mut names = Names::default();
+    let (mut names, mut tx) = (Names::default(), app.db.begin_read().await?);
     let mut data: Vec<_> = lines.into_values().collect();
     for line in &mut data {
-        line.policy = names.policy(&mut tx, line.policy_id.as_str()).await?;
+        line.policy = names.speaker(&mut tx, line.policy_id.as_str()).await?;
     }
     data.sort_by_key(|line| std::cmp::Reverse(line.events));
     Ok(Json(Summary { from, to, complete, seen_from, data }))

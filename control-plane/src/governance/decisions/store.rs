@@ -1,6 +1,7 @@
 //! All SQL of the decision log.
 
 use jiff::Timestamp;
+use mindweave_metering::{LimitId, PolicyId, QuotaId};
 use sqlx::{AssertSqlSafe, FromRow, QueryBuilder, Sqlite, SqliteConnection};
 
 use super::record::Record;
@@ -88,6 +89,16 @@ pub(super) enum Named {
 }
 
 impl Named {
+    /// What an id is of; `None` for anything else.
+    pub(super) fn of(id: &str) -> Option<Self> {
+        let kinds = [
+            (PolicyId::PREFIX, Self::Policy),
+            (LimitId::PREFIX, Self::Limit),
+            (QuotaId::PREFIX, Self::Quota),
+        ];
+        kinds.into_iter().find(|(prefix, _)| id.starts_with(prefix)).map(|(_, named)| named)
+    }
+
     fn table(self) -> &'static str {
         match self {
             Self::Policy => "policies",
@@ -129,11 +140,13 @@ mod tests {
         let place = Some(Place { ended_at: NOON, landed: 1 });
         let by_project = Columns { project_id: Some("prj_1".into()), ..Columns::default() };
         let within = Columns { from: Some(at(NOON)), to: Some(at(NOON)), ..Columns::default() };
-        let whole = "usage_events_flagged (ended_at";
+        let by_key = Columns { key_id: Some("key_1".into()), ..within.clone() };
+        let by_user = Columns { user_id: Some("usr_1".into()), ..Columns::default() };
         let cases = [
             (Columns::default(), None, "usage_events_flagged"),
-            (Columns { key_id: Some("key_1".into()), ..Columns::default() }, place, whole),
-            (within, place, whole),
+            (within, place, "usage_events_flagged (ended_at"),
+            (by_key, place, "usage_events_flagged_by_key (key_id=?"),
+            (by_user, place, "usage_events_flagged_by_user (user_id=?"),
             (by_project, place, "usage_events_flagged_by_project (project_id=?"),
         ];
         for (columns, after, index) in cases {

@@ -98,7 +98,7 @@ pub(super) struct BudgetAnswer {
     would_refuse: bool,
 }
 
-/// A rate limit that counts the request.
+/// A rate limit that counts the request. How full it is is known to proxies only.
 #[derive(Serialize)]
 pub(super) struct LimitAnswer {
     id: LimitId,
@@ -106,8 +106,6 @@ pub(super) struct LimitAnswer {
     metric: LimitMetric,
     limit: u64,
     burst: Option<u64>,
-    /// Not known here.
-    would_refuse: Option<bool>,
 }
 
 /// What the check of a draft found.
@@ -222,7 +220,6 @@ impl From<&Arc<LimitSpec>> for LimitAnswer {
             metric: limit.metric,
             limit: limit.limit,
             burst: limit.burst,
-            would_refuse: None,
         }
     }
 }
