@@ -56,6 +56,36 @@ pub(super) async fn check_room(tx: &mut SqliteConnection, bounded: Bounded) -> R
     ))
 }
 
+/// Most bytes of all policies' texts and data together. They travel to proxies in one line, in which each may take six bytes
+/// and which may have half a gigabyte.
+const MAX_POLICY_BYTES: usize = 64 << 20;
+
+/// Refuses content that makes all policies too large together, in the transaction that would make it the policy's.
+pub(super) async fn check_policy_bytes(
+    tx: &mut SqliteConnection,
+    policy_id: &str,
+    (rego, data): (&str, &serde_json::Value),
+) -> Result<(), Problem> {
+    let others: Result<i64, StoreError> = sqlx::query_scalar(
+        "SELECT coalesce(sum(octet_length(v.rego) + octet_length(v.data)), 0)
+         FROM policies p JOIN policy_versions v ON v.policy_id = p.id AND v.version = p.version
+         WHERE p.deleted_at IS NULL AND p.id <> ?",
+    )
+    .bind(policy_id)
+    .fetch_one(tx)
+    .await
+    .doing("adding up policies");
+    let others = usize::try_from(others?).unwrap_or(usize::MAX);
+    let data = serde_json::to_vec(data).map_or(usize::MAX, |data| data.len());
+    if others.saturating_add(rego.len()).saturating_add(data) <= MAX_POLICY_BYTES {
+        return Ok(());
+    }
+    let detail = format!(
+        "all policies together would have more than {MAX_POLICY_BYTES} bytes; delete some, or their data"
+    );
+    Err(Problem::new(Code::TooMany, detail))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -81,5 +111,29 @@ mod tests {
         check_room(&mut tx, Bounded::Limits).await.unwrap();
         sqlx::query("UPDATE quotas SET deleted_at = 1 WHERE id = 'q'").execute(&mut *tx).await.unwrap();
         check_room(&mut tx, Bounded::Quotas).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn policies_may_have_so_many_bytes_together_whichever_of_them_grows() {
+        let ledger = Ledger::new().await;
+        let mut tx = ledger.db.begin_write().await.unwrap();
+        for sql in [
+            "INSERT INTO orgs (id, name, created_at) VALUES ('org_1', 'x', 0)",
+            "WITH RECURSIVE numbers (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < 63)
+             INSERT INTO policies (id, org_id, name, mode, scope, on_error, version, created_at, updated_at)
+             SELECT 'pol_' || n, 'org_1', n, 'enforce', '{}', 'deny', 2, 0, 0 FROM numbers",
+            "INSERT INTO policy_versions (policy_id, version, rego, data, package, reads, warnings, created_at)
+             SELECT id, 1, 'an old version counts nothing', '{}', 'p', '[]', '[]', 0 FROM policies
+             UNION ALL SELECT id, 2, printf('%.1048574c', 'x'), '{}', 'p', '[]', '[]', 0 FROM policies",
+        ] {
+            sqlx::query(sql).execute(&mut *tx).await.unwrap();
+        }
+        let data = serde_json::json!({});
+        let (fits, too_long) = ("x".repeat((1 << 20) - 2), "x".repeat((1 << 20) - 1));
+        check_policy_bytes(&mut tx, "pol_new", (&fits, &data)).await.unwrap();
+        check_policy_bytes(&mut tx, "pol_new", (&too_long, &data)).await.unwrap_err();
+        check_policy_bytes(&mut tx, "pol_7", (&too_long, &data)).await.unwrap();
+        sqlx::query("UPDATE policies SET deleted_at = 1 WHERE id = 'pol_7'").execute(&mut *tx).await.unwrap();
+        check_policy_bytes(&mut tx, "pol_new", (&too_long, &data)).await.unwrap();
     }
 }

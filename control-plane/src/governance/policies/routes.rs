@@ -18,7 +18,7 @@ use super::store::{self, Policy};
 use super::version_store::{Content, Version, version_insert, version_view};
 use crate::app::App;
 use crate::db::StoreError;
-use crate::governance::bounds::{Bounded, check_room};
+use crate::governance::bounds::{Bounded, check_policy_bytes, check_room};
 use crate::governance::publish::{commit, name_taken};
 use crate::governance::scope::{Scopes, scope_read, scope_warning};
 use crate::http::Page;
@@ -63,7 +63,7 @@ async fn policy_create(State(app): State<App>, mut fields: Fields) -> Result<imp
     let mut tx = app.db.begin_write().await?;
     check_room(&mut tx, Bounded::Policies).await?;
     store::policy_insert(&mut tx, &policy).await.map_err(|error| name_taken(error, KIND))?;
-    version_insert(&mut tx, &version).await?;
+    version_add(&mut tx, &version).await?;
     let warning = scope_warning(&mut tx, &policy.scope).await?;
     commit(&app, tx).await?;
     let location = [(LOCATION, format!("/governance/policies/{}", policy.id))];
@@ -108,7 +108,7 @@ async fn policy_change(
     let policy = Policy { updated_at: now, ..policy };
     store::policy_update(&mut tx, &policy).await.map_err(|error| name_taken(error, KIND))?;
     if let Some(next) = &next {
-        version_insert(&mut tx, next).await?;
+        version_add(&mut tx, next).await?;
     }
     let warning = scope_warning(&mut tx, &policy.scope).await?;
     commit(&app, tx).await?;
@@ -147,6 +147,13 @@ pub(super) async fn checked(
         report,
         created_at: now,
     })
+}
+
+/// Stores a version, if there is room for it.
+pub(super) async fn version_add(tx: &mut SqliteConnection, version: &Version) -> Result<(), Problem> {
+    let Content { rego, data, .. } = &version.content;
+    check_policy_bytes(tx, &version.policy_id, (rego, data)).await?;
+    Ok(version_insert(tx, version).await?)
 }
 
 /// Whether two contents decide alike. What the text is called does not matter.

@@ -7,9 +7,9 @@ use serde::Serialize;
 
 use super::answer::{PolicyAnswer, VersionAnswer, VersionSummary};
 use super::diff::unified;
-use super::routes::{KIND, changed_meanwhile, checked, in_force};
+use super::routes::{KIND, changed_meanwhile, checked, in_force, version_add};
 use super::store::{self, Policy};
-use super::version_store::{Version, version_insert, version_list, version_view};
+use super::version_store::{Version, version_list, version_view};
 use crate::app::App;
 use crate::clock;
 use crate::governance::publish::commit;
@@ -149,7 +149,7 @@ async fn version_restore(
     }
     let policy = Policy { version: next.version, updated_at: now, ..current };
     store::policy_update(&mut tx, &policy).await?;
-    version_insert(&mut tx, &next).await?;
+    version_add(&mut tx, &next).await?;
     commit(&app, tx).await?;
     Ok(Json(PolicyAnswer::of(policy, next, None)))
 }
