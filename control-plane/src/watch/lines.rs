@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use axum::body::Bytes;
 use http_body::Frame;
-use mindweave_policy::{Heartbeat, Snapshot, WatchLine};
+use mindweave_policy::{Heartbeat, Snapshot, UsageFeed, WatchLine};
 use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio::time::{Interval, MissedTickBehavior};
 
-use super::past::{NoLine, Past};
+use super::past::{NoLine, Past, make};
 use crate::clock;
 use crate::http::problem::chain;
 use crate::tasks::Stop;
@@ -20,6 +20,16 @@ use crate::usage::{UsageFeeds, UsageSubscription};
 /// How often a heartbeat is sent.
 const HEARTBEAT: Duration = Duration::from_secs(1);
 
+/// The next figures, and what the ones behind them come from.
+type Figures = Pin<Box<dyn Future<Output = (UsageSubscription, Option<UsageFeed>)> + Send>>;
+
+fn figures_of(mut subscription: UsageSubscription) -> Figures {
+    Box::pin(async move {
+        let feed = subscription.next().await;
+        (subscription, feed)
+    })
+}
+
 /// One connected proxy.
 pub(super) struct Watch {
     past: Past,
@@ -27,7 +37,8 @@ pub(super) struct Watch {
     /// The snapshot that the proxy has.
     known: Option<Arc<Snapshot>>,
     feeds: UsageFeeds,
-    usage: UsageSubscription,
+    /// Kept from line to line: all figures may take longer to read than a heartbeat waits, which must not begin it anew.
+    figures: Figures,
     heartbeat: Interval,
     stop: Stop,
     _place: OwnedSemaphorePermit,
@@ -44,8 +55,8 @@ impl Watch {
     ) -> Self {
         let mut heartbeat = tokio::time::interval(HEARTBEAT);
         heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let (published, usage) = (past.published(), feeds.subscribe(journal));
-        Self { past, published, known, feeds, usage, heartbeat, stop, _place: place }
+        let (published, figures) = (past.published(), figures_of(feeds.subscribe(journal)));
+        Self { past, published, known, feeds, figures, heartbeat, stop, _place: place }
     }
 
     /// The body of the answer.
@@ -74,13 +85,19 @@ impl Watch {
                 biased;
                 () = self.stop.stopped() => return None,
                 Ok(()) = self.published.changed() => continue,
-                feed = self.usage.next() => WatchLine::Usage(feed?),
+                (subscription, feed) = &mut self.figures => {
+                    self.figures = figures_of(subscription);
+                    WatchLine::Usage(feed?)
+                }
                 _ = self.heartbeat.tick() => WatchLine::Heartbeat(Heartbeat {
                     at: clock::now(),
                     revision: current.revision,
                     live_proxies: self.feeds.live_proxies(),
                 }),
             };
+            if matches!(&line, WatchLine::Usage(feed) if feed.full) {
+                return Some(make(move || line).await);
+            }
             return Some(line.encode().map(Bytes::from).map_err(|_| NoLine));
         }
     }
@@ -105,5 +122,49 @@ impl http_body::Body for WatchBody {
         let Poll::Ready((watch, line)) = self.next.as_mut().poll(context) else { return Poll::Pending };
         self.next = Box::pin(watch.next());
         Poll::Ready(line.map(|line| line.map(Frame::data)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use mindweave_policy::{QuotaUnit, QuotaWindow, SnapshotStore, Subject, SubjectKind};
+    use tokio::sync::{Notify, Semaphore};
+
+    use super::*;
+    use crate::tasks::Tasks;
+    use crate::testing::{Ledger, install};
+    use crate::usage::counters::tests::{put_quota, quota};
+
+    /// With time that stands still while anybody works, and leaps to the next heartbeat while everybody waits, each statement
+    /// takes longer than a second.
+    #[tokio::test]
+    async fn figures_that_take_longer_to_read_than_a_heartbeat_arrive_all_the_same() {
+        let ledger = Ledger::new().await;
+        install(&ledger.db).await;
+        let each = Subject { kind: SubjectKind::Key, id: None };
+        put_quota(&ledger.db, &quota("quo_1", each, QuotaUnit::Requests, QuotaWindow::Month)).await;
+        let mut tx = ledger.db.begin_write().await.unwrap();
+        let many =
+            "WITH RECURSIVE numbers (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < 20000)
+             INSERT INTO budget_counters (quota_id, window_start, subject, used, moved)
+             SELECT 'quo_1', 4000000000000000, 'key_' || n, 1, 1 FROM numbers";
+        sqlx::query(many).execute(&mut *tx).await.unwrap();
+        tx.commit().await.unwrap();
+        let tasks = Tasks::new();
+        let feeds = UsageFeeds::new(ledger.db.clone(), Arc::new(Notify::new()), tasks.stop());
+        let past = Past::follow(&SnapshotStore::new(Snapshot::default())).unwrap();
+        let place = Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap();
+        let mut watch = Watch::new(past, None, feeds, "journal", tasks.stop(), place);
+        let began = std::time::Instant::now();
+        tokio::time::pause();
+        loop {
+            let (next, line) = watch.next().await;
+            watch = next;
+            if let WatchLine::Usage(feed) = WatchLine::decode(&line.unwrap().unwrap()).unwrap() {
+                assert_eq!((feed.full, feed.counters.len()), (true, 20_000));
+                return;
+            }
+            assert!(began.elapsed() < Duration::from_secs(10), "heartbeats only");
+        }
     }
 }

@@ -130,8 +130,8 @@ impl Inner {
     }
 }
 
-/// Makes a line away from the threads that serve: of a hundred thousand keys it takes a tenth of a second.
-async fn make(line: impl FnOnce() -> WatchLine + Send + 'static) -> Result<Bytes, NoLine> {
+/// Makes a line away from the threads that serve: of a hundred thousand keys or counters it takes a tenth of a second.
+pub(super) async fn make(line: impl FnOnce() -> WatchLine + Send + 'static) -> Result<Bytes, NoLine> {
     let made = tokio::task::spawn_blocking(move || line().encode()).await;
     made.map_err(|_| NoLine)?.map(Bytes::from).map_err(|_| NoLine)
 }
