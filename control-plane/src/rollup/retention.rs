@@ -61,7 +61,8 @@ fn budgets_from(now: Timestamp) -> i64 {
     let yesterday = now.as_microsecond().saturating_sub(Level::Day.micros());
     let date = Timestamp::from_microsecond(yesterday).unwrap_or(now).to_zoned(TimeZone::UTC).date();
     let month = date.first_of_month().to_zoned(TimeZone::UTC).map(|month| month.timestamp().as_microsecond());
-    month.unwrap_or(yesterday).saturating_sub(Level::Day.micros())
+    let week = yesterday.saturating_sub(Level::Day.micros().saturating_mul(6)); // may have begun in the month before
+    month.unwrap_or(week).min(week).saturating_sub(Level::Day.micros())
 }
 
 fn cutoff(now: Timestamp, kept: Duration) -> i64 {
@@ -106,5 +107,38 @@ async fn delete_in_steps(db: &Db, sql: &str, cutoff: i64) -> Result<(), StoreErr
         if deleted.rows_affected() == 0 {
             return Ok(());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use mindweave_eventlog::Sequence;
+    use mindweave_policy::{QuotaUnit, QuotaWindow, SubjectKind};
+
+    use super::*;
+    use crate::rollup::rollup_run;
+    use crate::testing::{Ledger, event, install, record};
+    use crate::usage::counters::counter_seed;
+    use crate::usage::counters::tests::{one, quota};
+
+    #[tokio::test]
+    async fn a_budget_of_a_week_that_began_in_the_month_before_is_countable_however_little_is_kept() {
+        let ledger = Ledger::new().await;
+        install(&ledger.db).await;
+        let time = |text: &str| text.parse::<Timestamp>().unwrap();
+        let (mut claim, _) = ledger.ingest.claim("journal").await.unwrap();
+        let used = event(1, time("2025-12-28T18:40:00Z").as_microsecond(), 7);
+        ledger.ingest.apply(&mut claim, &[record(1, &used)], Sequence::new(1)).await.unwrap();
+        let saturday = time("2026-01-03T12:00:00Z");
+        rollup_run(&ledger.db, saturday).await.unwrap();
+        let little = Retention { raw: DAY, minute: DAY, hour: DAY };
+        retention_run(&ledger.db, &little, saturday).await.unwrap();
+        let mut tx = ledger.db.begin_write().await.unwrap();
+        let zone = "UPDATE orgs SET time_zone = 'Asia/Kolkata'"; // the week began at 18:30 UTC on 28 December
+        sqlx::query(zone).execute(&mut *tx).await.unwrap();
+        let weekly = quota("quo_1", one(SubjectKind::Org, "org_1"), QuotaUnit::Tokens, QuotaWindow::Week);
+        counter_seed(&mut tx, &weekly, saturday).await.unwrap();
+        tx.commit().await.unwrap();
+        assert_eq!(ledger.number("SELECT sum(used) FROM budget_counters").await, 7);
     }
 }
