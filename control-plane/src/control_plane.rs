@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mindweave_policy::{Secret, SnapshotStore};
-use tokio::net::TcpListener;
 
 use crate::app::App;
 use crate::clock;
@@ -23,8 +22,8 @@ use crate::projects::{HomeError, home_ensure};
 use crate::rollup::{Retention, retention_run, rollup_run};
 use crate::snapshot::{FirstSnapshotError, Publisher};
 use crate::tasks::Tasks;
-use crate::watch::{self, Past, RemoteSources};
 use crate::usage::{FEED_TASK, Ingest, LiveEvents, UsageFeeds, UsageSink};
+use crate::watch::{self, Past, RemoteSources};
 
 /// How often the snapshot's revision is compared with the database. Half of the second within which a change must be in
 /// force; changes through this process's API do not wait for it.
@@ -132,7 +131,7 @@ impl ControlPlane {
         let publisher = Arc::new(publisher);
         let addr = config.listen;
         let listen_failed = |cause| StartError::Listen { addr, cause };
-        let listener = TcpListener::bind(addr).await.map_err(listen_failed)?;
+        let listener = server::listen(addr).map_err(listen_failed)?;
         let local_addr = listener.local_addr().map_err(listen_failed)?;
         let live = LiveEvents::new();
         let mut tasks = Tasks::new();

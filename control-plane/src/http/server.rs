@@ -1,6 +1,7 @@
 //! The listener: bounded connections, a limit on slow heads, and a stop that lets running requests end.
 
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,7 +10,7 @@ use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use socket2::SockRef;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 
@@ -29,6 +30,18 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 const UNREAD_TIMEOUT: Duration = Duration::from_secs(20);
 /// How long running requests may take to end after the stop.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Connections that may wait to be accepted. The usual 128 overflow when a fleet of proxies comes back at once, and the kernel
+/// then lets some wait for seconds. The system's own bound (`net.core.somaxconn`) is 4096 since Linux 5.4.
+const ACCEPT_BACKLOG: u32 = 1_024;
+
+/// Listens at this address; port 0 takes a free one.
+pub(crate) fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    socket.set_reuseaddr(true)?; // or a restart would wait for the last process' connections
+    socket.bind(address)?;
+    socket.listen(ACCEPT_BACKLOG)
+}
 
 /// Serves until stopped, then until running requests have ended.
 pub(crate) async fn serve(listener: TcpListener, router: Router, mut stop: Stop) {
@@ -87,5 +100,25 @@ async fn connection(stream: TcpStream, router: Router, mut stop: Stop, _place: O
     };
     if let Err(error) = ended {
         tracing::debug!(%error, "connection ended early"); // the client's business
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_fleet_of_proxies_that_connects_at_once_is_let_wait_and_not_turned_away() {
+        let listener = listen(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
+        let address = listener.local_addr().unwrap();
+        let connect = async {
+            let mut waiting = Vec::new();
+            for _ in 0..500 {
+                waiting.push(TcpStream::connect(address).await.unwrap());
+            }
+            waiting.len()
+        };
+        // The kernel tries a connection that did not fit again after a second, and in vain: nobody accepts.
+        assert_eq!(tokio::time::timeout(Duration::from_secs(5), connect).await, Ok(500));
     }
 }
