@@ -6,14 +6,14 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use mindweave_policy::Fingerprint;
 use serde::Serialize;
-use sqlx::FromRow;
+use sqlx::{AssertSqlSafe, FromRow, SqliteConnection};
 
 use crate::db::{Db, Doing, StoreError};
 use crate::snapshot::revision_raise;
 use crate::stored::{labels, labels_json, roles, roles_json, timestamp};
 
 /// A registered credential as the API shows it. The credential itself was never stored.
-#[derive(Debug, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct Credential {
     pub(crate) id: String,
     pub(crate) project_id: String,
@@ -58,6 +58,9 @@ impl TryFrom<CredentialRow> for Credential {
     }
 }
 
+const SELECT: &str =
+    "SELECT id, project_id, name, hint, team_id, user_id, roles, labels, created_at FROM client_credentials";
+
 /// Registers a credential. Returns the snapshot revision that includes it; `None` when its project does not exist.
 pub(crate) async fn credential_insert(
     db: &Db,
@@ -91,6 +94,42 @@ pub(crate) async fn credential_insert(
     Ok(Some(revision))
 }
 
+/// The credential of this project with this id.
+pub(crate) async fn credential_view(
+    tx: &mut SqliteConnection,
+    project_id: &str,
+    id: &str,
+) -> Result<Option<Credential>, StoreError> {
+    let sql = format!("{SELECT} WHERE id = ? AND project_id = ?");
+    let row: Option<CredentialRow> = sqlx::query_as(AssertSqlSafe(sql))
+        .bind(id)
+        .bind(project_id)
+        .fetch_optional(tx)
+        .await
+        .doing("reading a credential")?;
+    row.map(Credential::try_from).transpose()
+}
+
+/// Replaces what can be changed of a credential.
+pub(crate) async fn credential_update(
+    tx: &mut SqliteConnection,
+    credential: &Credential,
+) -> Result<(), StoreError> {
+    sqlx::query(
+        "UPDATE client_credentials SET name = ?, team_id = ?, user_id = ?, roles = ?, labels = ? WHERE id = ?",
+    )
+    .bind(&credential.name)
+    .bind(&credential.team_id)
+    .bind(&credential.user_id)
+    .bind(roles_json(&credential.roles))
+    .bind(labels_json(&credential.labels))
+    .bind(&credential.id)
+    .execute(tx)
+    .await
+    .doing("changing a credential")
+    .map(drop)
+}
+
 /// A project's credentials after this id, oldest first.
 pub(crate) async fn credential_list(
     db: &Db,
@@ -98,16 +137,14 @@ pub(crate) async fn credential_list(
     after: &str,
     limit: u64,
 ) -> Result<Vec<Credential>, StoreError> {
-    let rows: Vec<CredentialRow> = sqlx::query_as(
-        "SELECT id, project_id, name, hint, team_id, user_id, roles, labels, created_at
-         FROM client_credentials WHERE project_id = ? AND id > ? ORDER BY id LIMIT ?",
-    )
-    .bind(project_id)
-    .bind(after)
-    .bind(i64::try_from(limit).unwrap_or(i64::MAX))
-    .fetch_all(db.readers())
-    .await
-    .doing("listing credentials")?;
+    let sql = format!("{SELECT} WHERE project_id = ? AND id > ? ORDER BY id LIMIT ?");
+    let rows: Vec<CredentialRow> = sqlx::query_as(AssertSqlSafe(sql))
+        .bind(project_id)
+        .bind(after)
+        .bind(i64::try_from(limit).unwrap_or(i64::MAX))
+        .fetch_all(db.readers())
+        .await
+        .doing("listing credentials")?;
     rows.into_iter().map(Credential::try_from).collect()
 }
 

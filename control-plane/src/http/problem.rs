@@ -28,6 +28,7 @@ pub(crate) enum Code {
     BodyTooLarge,
     BodyUnreadable,
     CredentialAlreadyRegistered,
+    KeyRevoked,
     NameTaken,
     ChangedMeanwhile,
     TooMany,
@@ -54,9 +55,11 @@ impl Code {
             }
             Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::CredentialAlreadyRegistered | Self::NameTaken | Self::ChangedMeanwhile | Self::TooMany => {
-                StatusCode::CONFLICT
-            }
+            Self::CredentialAlreadyRegistered
+            | Self::KeyRevoked
+            | Self::NameTaken
+            | Self::ChangedMeanwhile
+            | Self::TooMany => StatusCode::CONFLICT,
             Self::TooManySubscribers | Self::Timeout | Self::Busy => StatusCode::SERVICE_UNAVAILABLE,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         }

@@ -6,14 +6,14 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use mindweave_policy::Fingerprint;
 use serde::Serialize;
-use sqlx::FromRow;
+use sqlx::{AssertSqlSafe, FromRow, SqliteConnection};
 
 use crate::db::{Db, Doing, StoreError};
 use crate::snapshot::revision_raise;
 use crate::stored::{labels, labels_json, roles, roles_json, timestamp};
 
 /// A key as the API shows it: everything but its secret.
-#[derive(Debug, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct Key {
     pub(crate) id: String,
     pub(crate) project_id: String,
@@ -64,6 +64,8 @@ impl TryFrom<KeyRow> for Key {
     }
 }
 
+const SELECT: &str = "SELECT id, project_id, name, hint, team_id, user_id, roles, labels, created_at, expires_at, revoked_at FROM keys";
+
 /// Stores a key. Returns the snapshot revision that includes it; `None` when its project does not exist.
 pub(crate) async fn key_insert(
     db: &Db,
@@ -98,6 +100,40 @@ pub(crate) async fn key_insert(
     Ok(Some(revision))
 }
 
+/// The key of this project with this id, also when it was revoked.
+pub(crate) async fn key_view(
+    tx: &mut SqliteConnection,
+    project_id: &str,
+    key_id: &str,
+) -> Result<Option<Key>, StoreError> {
+    let sql = format!("{SELECT} WHERE id = ? AND project_id = ?");
+    let row: Option<KeyRow> = sqlx::query_as(AssertSqlSafe(sql))
+        .bind(key_id)
+        .bind(project_id)
+        .fetch_optional(tx)
+        .await
+        .doing("reading a key")?;
+    row.map(Key::try_from).transpose()
+}
+
+/// Replaces what can be changed of a key.
+pub(crate) async fn key_update(tx: &mut SqliteConnection, key: &Key) -> Result<(), StoreError> {
+    sqlx::query(
+        "UPDATE keys SET name = ?, team_id = ?, user_id = ?, roles = ?, labels = ?, expires_at = ? WHERE id = ?",
+    )
+    .bind(&key.name)
+    .bind(&key.team_id)
+    .bind(&key.user_id)
+    .bind(roles_json(&key.roles))
+    .bind(labels_json(&key.labels))
+    .bind(key.expires_at.map(|at| at.as_microsecond()))
+    .bind(&key.id)
+    .execute(tx)
+    .await
+    .doing("changing a key")
+    .map(drop)
+}
+
 /// A project's keys after this id, oldest first, revoked ones included.
 pub(crate) async fn key_list(
     db: &Db,
@@ -105,16 +141,14 @@ pub(crate) async fn key_list(
     after: &str,
     limit: u64,
 ) -> Result<Vec<Key>, StoreError> {
-    let rows: Vec<KeyRow> = sqlx::query_as(
-        "SELECT id, project_id, name, hint, team_id, user_id, roles, labels, created_at, expires_at, revoked_at
-         FROM keys WHERE project_id = ? AND id > ? ORDER BY id LIMIT ?",
-    )
-    .bind(project_id)
-    .bind(after)
-    .bind(i64::try_from(limit).unwrap_or(i64::MAX))
-    .fetch_all(db.readers())
-    .await
-    .doing("listing keys")?;
+    let sql = format!("{SELECT} WHERE project_id = ? AND id > ? ORDER BY id LIMIT ?");
+    let rows: Vec<KeyRow> = sqlx::query_as(AssertSqlSafe(sql))
+        .bind(project_id)
+        .bind(after)
+        .bind(i64::try_from(limit).unwrap_or(i64::MAX))
+        .fetch_all(db.readers())
+        .await
+        .doing("listing keys")?;
     rows.into_iter().map(Key::try_from).collect()
 }
 

@@ -72,6 +72,89 @@ async fn a_key_is_in_force_when_its_creation_is_answered_and_gone_when_its_revoc
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_key_changes_hands_and_roles_at_once_and_keeps_its_secret() {
+    let server = Server::start().await;
+    let project = server.project("web");
+    let request = json!({ "name": "ci", "user_id": "usr_7", "team_id": "team_3", "roles": ["developer"],
+        "labels": { "env": "prod" }, "expires_at": "2099-01-01T00:00:00Z" });
+    let made = server.client.post(&format!("/projects/{project}/keys"), &request);
+    let path = format!("/projects/{project}/keys/{}", made.body["id"].as_str().unwrap());
+    assert_eq!(made.header("location"), path);
+    let snapshots = server.control_plane.snapshots();
+    let entry = || snapshots.load().keys[&fingerprint(made.body["secret"].as_str().unwrap())].clone();
+    let changed = server.client.patch(&path, &json!({ "roles": ["auditor", "admin", "admin"] }));
+    assert_eq!((changed.status, &changed.body["roles"]), (200, &json!(["admin", "auditor"])));
+    assert_eq!(entry().principal.roles, ["admin".into(), "auditor".into()]);
+    assert_eq!(entry().principal.user_id.as_ref().unwrap().as_str(), "usr_7", "what is not given stays");
+    let rest = json!({ "name": "nightly", "user_id": "usr_8", "team_id": null, "labels": { "env": "test" },
+        "expires_at": null });
+    let changed = server.client.patch(&path, &rest);
+    assert_eq!((changed.status, &changed.body["name"]), (200, &"nightly".into()), "{}", changed.body);
+    let after = entry();
+    assert_eq!((after.expires_at, after.principal.team_id.clone()), (None, None));
+    assert_eq!(after.principal.user_id.as_ref().unwrap().as_str(), "usr_8");
+    assert_eq!(&*after.principal.labels["env"], "test");
+    assert_eq!(server.client.get(&path).body, changed.body);
+    assert!(changed.body.get("secret").is_none() && changed.body["hint"] == made.body["hint"]);
+    let revision = snapshots.load().revision;
+    assert_eq!(server.client.patch(&path, &json!({ "name": "nightly" })).body, changed.body);
+    assert_eq!(snapshots.load().revision, revision, "nothing changed");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_of_a_key_that_cannot_be_meant_is_refused() {
+    let server = Server::start().await;
+    let (project, other) = (server.project("web"), server.project("other"));
+    let made = server.client.post(&format!("/projects/{project}/keys"), &json!({ "name": "k" })).body;
+    let id = made["id"].as_str().unwrap();
+    let path = format!("/projects/{project}/keys/{id}");
+    for (body, field) in [
+        (json!({ "name": null }), "name"),
+        (json!({ "roles": "admin" }), "roles"),
+        (json!({ "labels": { "a": 1 } }), "labels"),
+        (json!({ "expires_at": "2020-01-01T00:00:00Z" }), "expires_at"),
+        (json!({ "secret": "mw_x" }), "secret"),
+        (json!({ "project_id": other }), "project_id"),
+    ] {
+        let answer = server.client.patch(&path, &body);
+        assert_eq!((answer.status, answer.refused()), (422, vec![field]), "{}", answer.body);
+    }
+    let elsewhere = format!("/projects/{other}/keys/{id}");
+    assert_eq!(server.client.get(&elsewhere).status, 404);
+    assert_eq!(server.client.patch(&elsewhere, &json!({ "name": "x" })).status, 404);
+    server.client.delete(&path);
+    let late = server.client.patch(&path, &json!({ "roles": ["admin"] }));
+    assert_eq!((late.status, late.code()), (409, "key_revoked"));
+    assert!(server.client.get(&path).body["revoked_at"].is_string());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_credential_changes_hands_and_roles_at_once() {
+    let server = Server::start().await;
+    let (mine, other) = (server.project("mine"), server.project("other"));
+    let credential = "sk-ant-oat01-of-a-developer-1234";
+    let request = json!({ "api_key": credential, "user_id": "usr_ada", "roles": ["developer"] });
+    let made = server.client.post(&format!("/projects/{mine}/credentials"), &request);
+    let path = format!("/projects/{mine}/credentials/{}", made.body["id"].as_str().unwrap());
+    assert_eq!(made.header("location"), path);
+    let change = json!({ "name": "laptop", "team_id": "team_1", "user_id": null, "roles": ["admin"],
+        "labels": { "os": "linux" } });
+    let changed = server.client.patch(&path, &change);
+    assert_eq!((changed.status, &changed.body["name"]), (200, &"laptop".into()), "{}", changed.body);
+    let snapshot = server.control_plane.snapshots().load();
+    let principal = &snapshot.client_credentials[&fingerprint(credential)];
+    assert_eq!(principal.roles, ["admin".into()]);
+    assert_eq!((principal.user_id.as_ref(), &*principal.labels["os"]), (None, "linux"));
+    assert_eq!(server.client.get(&path).body, changed.body);
+    assert_eq!(server.client.patch(&path, &json!({ "name": null })).body["name"], "unnamed");
+    let refused = server.client.patch(&path, &json!({ "api_key": "sk-ant-x" }));
+    assert_eq!((refused.status, refused.refused()), (422, vec!["api_key"]));
+    let elsewhere = path.replace(&mine, &other);
+    assert_eq!(server.client.get(&elsewhere).status, 404);
+    assert_eq!(server.client.patch(&elsewhere, &json!({ "name": "x" })).status, 404);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_key_of_another_project_is_not_revoked() {
     let server = Server::start().await;
     let (mine, other) = (server.project("mine"), server.project("other"));
