@@ -21,9 +21,10 @@ use super::problem::{Code, Fault, Problem};
 pub(crate) const MAX_TEXT_CHARS: usize = 200;
 /// Longest credential. OAuth tokens are JWT-like and stay below 4 KiB.
 const MAX_SECRET_BYTES: usize = 4_096;
+/// Most faults that one answer names. Whoever made so many made one of them many times.
+const MAX_FAULTS: usize = 64;
 /// Most labels on one key: each is copied into every event.
 const MAX_LABELS: usize = 32;
-
 /// Most roles of one key: policies walk them for every request.
 const MAX_ROLES: usize = 32;
 
@@ -91,7 +92,9 @@ impl Fields {
     }
 
     fn fault(&mut self, field: &str, message: impl Into<String>) {
-        self.faults.push(Fault::new(format!("{}{field}", self.prefix), message));
+        if self.faults.len() < MAX_FAULTS {
+            self.faults.push(Fault::new(format!("{}{field}", self.prefix), message));
+        }
     }
 
     /// An optional text; `null` is the same as absent.
@@ -153,6 +156,7 @@ impl Fields {
         };
         if object.len() > MAX_LABELS {
             self.fault(name, format!("may have at most {MAX_LABELS} entries"));
+            return BTreeMap::new();
         }
         let mut labels = BTreeMap::new();
         for (label, value) in object {
@@ -203,13 +207,14 @@ impl Fields {
     /// Fails when any field was refused or is not known here.
     pub(crate) fn finish(mut self) -> Result<(), Problem> {
         self.refuse_unknown();
+        self.faults.truncate(MAX_FAULTS); // those of nested objects came on top
         if self.faults.is_empty() { Ok(()) } else { Err(Problem::faults(Code::InvalidField, self.faults)) }
     }
 
     fn refuse_unknown(&mut self) {
         let known = self.known.join(", ");
         let unknown = std::mem::take(&mut self.object).into_iter().map(|(field, _)| field);
-        for field in unknown.collect::<Vec<_>>() {
+        for field in unknown.take(MAX_FAULTS).collect::<Vec<_>>() {
             let field: String = field.chars().take(MAX_TEXT_CHARS).collect();
             self.fault(&field, format!("is not a field of this request; it has: {known}"));
         }

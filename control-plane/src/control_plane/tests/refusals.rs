@@ -12,9 +12,13 @@ const OPERATIONS: &[(&str, &str)] = &[
     ("DELETE", "/projects/prj_1/upstream"),
     ("GET", "/projects/prj_1/keys"),
     ("POST", "/projects/prj_1/keys"),
+    ("GET", "/projects/prj_1/keys/key_1"),
+    ("PATCH", "/projects/prj_1/keys/key_1"),
     ("DELETE", "/projects/prj_1/keys/key_1"),
     ("GET", "/projects/prj_1/credentials"),
     ("POST", "/projects/prj_1/credentials"),
+    ("GET", "/projects/prj_1/credentials/cred_1"),
+    ("PATCH", "/projects/prj_1/credentials/cred_1"),
     ("DELETE", "/projects/prj_1/credentials/cred_1"),
     ("GET", "/v1/usage/events"),
     ("GET", "/v1/usage/live"),
@@ -178,6 +182,25 @@ async fn refused_fields_are_all_named_and_their_values_are_not_repeated() {
             .collect();
         assert_eq!(named, fields, "{body}");
         assert!(!answer.body.to_string().contains("SECRET"), "{}", answer.body);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_body_of_nothing_but_faults_is_answered_in_short() {
+    let server = Server::start().await;
+    let many = |prefix: &str| -> serde_json::Map<_, _> {
+        (0..20_000).map(|number| (format!("{prefix}{number}"), json!(1))).collect()
+    };
+    let bodies = [
+        json!(many("f")),
+        json!({ "principal": many("p") }),
+        json!({ "principal": { "labels": many("l") } }),
+    ];
+    for body in bodies {
+        let answer = server.client.post("/governance/evaluate", &body);
+        assert_problem(&answer, 422, "invalid_field");
+        let errors = answer.body["errors"].as_array().unwrap().len();
+        assert!((1..=100).contains(&errors), "{errors}");
     }
 }
 
