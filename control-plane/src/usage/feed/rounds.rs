@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use crate::clock;
 use crate::db::{Db, StoreError};
-use crate::snapshot::revision_read;
+use crate::governance::budgets_revision;
 use crate::stored::timestamp;
 use crate::usage::counters::{
     Rules, RulesCache, StoredCounter, counters_current, counters_moved_after, last_move, rules_read,
@@ -59,7 +59,7 @@ pub(super) async fn read(
 }
 
 async fn current_rules(tx: &mut SqliteConnection, cache: &RulesCache) -> Result<Arc<Rules>, StoreError> {
-    let revision = i64::try_from(revision_read(tx).await?).unwrap_or(i64::MAX);
+    let revision = budgets_revision(tx).await?;
     if let Some(rules) = cache.get(revision) {
         return Ok(rules);
     }
