@@ -51,7 +51,8 @@ pub(crate) struct Outcome {
 }
 
 struct Machine {
-    vm: RegoVM,
+    /// Away while it runs; boxed, because it is moved twice for each evaluation.
+    vm: Option<Box<RegoVM>>,
     /// Dead when the module is no longer in force.
     module: Weak<Module>,
     /// When it was last used, on the thread's own count.
@@ -157,25 +158,30 @@ fn kind_of(error: &VmError) -> PolicyErrorKind {
 }
 
 /// This thread's machine for a module: the one it kept, or a new one.
-fn take_machine(module: &Arc<Module>) -> Option<RegoVM> {
-    let kept = MACHINES.with_borrow_mut(|machines| machines.by_module.remove(&module.id));
-    if let Some(machine) = kept {
-        return Some(machine.vm);
+fn take_machine(module: &Arc<Module>) -> Option<Box<RegoVM>> {
+    let kept = MACHINES.with_borrow_mut(|machines| machines.by_module.get_mut(&module.id)?.vm.take());
+    if kept.is_some() {
+        return kept;
     }
-    let mut vm = RegoVM::new();
+    let mut vm = Box::new(RegoVM::new());
     vm.load_program(Arc::clone(&module.program));
     vm.set_data(module.data.clone()).ok()?;
     Some(vm)
 }
 
-fn give_back(module: &Arc<Module>, vm: RegoVM) {
+fn give_back(module: &Arc<Module>, vm: Box<RegoVM>) {
     MACHINES.with_borrow_mut(|machines| {
         machines.uses += 1;
         let used = machines.uses;
+        if let Some(machine) = machines.by_module.get_mut(&module.id) {
+            (machine.vm, machine.used) = (Some(vm), used);
+            return;
+        }
         if machines.by_module.len() >= MAX_MACHINES {
             machines.make_room();
         }
-        machines.by_module.insert(module.id, Machine { vm, module: Arc::downgrade(module), used });
+        let machine = Machine { vm: Some(vm), module: Arc::downgrade(module), used };
+        machines.by_module.insert(module.id, machine);
     });
 }
 

@@ -6,7 +6,7 @@ mod tests;
 
 use std::cell::RefCell;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use mindweave_metering::{PolicyId, VerdictKind};
@@ -48,6 +48,36 @@ pub(crate) struct Member {
     pub(crate) health: Arc<Health>,
     /// Different for every policy of one generation.
     pub(crate) number: u64,
+    /// Whether its outcomes are worth remembering.
+    pub(crate) worth: Worth,
+}
+
+/// Looks in vain after which a policy's outcomes are looked up only now and then.
+const MANY_MISSES: u32 = 64;
+
+/// How often then.
+const RARE_LOOKS: u32 = 16;
+
+/// Whether looking up the outcomes of a policy pays: one that reads what is new in every request is evaluated anyway, and key,
+/// look-up and entry cost as much as a part of that.
+#[derive(Debug, Default)]
+pub(crate) struct Worth {
+    /// Since the last hit. Counted without care for other threads: a lost count does no harm.
+    misses: AtomicU32,
+}
+
+impl Worth {
+    /// Whether to look up this one; it counts as a miss until it is a hit.
+    fn is_worth_a_look(&self) -> bool {
+        let misses = self.misses.load(Ordering::Relaxed);
+        let next = if misses < MANY_MISSES + RARE_LOOKS { misses + 1 } else { MANY_MISSES };
+        self.misses.store(next, Ordering::Relaxed);
+        misses <= MANY_MISSES
+    }
+
+    fn note_hit(&self) {
+        self.misses.store(0, Ordering::Relaxed);
+    }
 }
 
 /// The caches of one generation of policies.
@@ -239,11 +269,13 @@ impl Asked<'_> {
     fn outcome(&mut self, member: &Member) -> Arc<Result<Outcome, PolicyErrorKind>> {
         let Some(module) = &member.module else { return Arc::new(Err(PolicyErrorKind::Broken)) };
         // With one policy the set's own cache has answered already.
-        let worth_a_look = self.set.members.len() > 1 && !module.reads.is_unique();
+        let worth_a_look =
+            self.set.members.len() > 1 && !module.reads.is_unique() && member.worth.is_worth_a_look();
         let outcomes = &self.set.caches.outcomes;
         let key = worth_a_look
             .then(|| with_key(member.number, self.input, self.moment, module.reads, |key| outcomes.key(key)));
         if let Some(outcome) = key.and_then(|key| outcomes.get(key)) {
+            member.worth.note_hit();
             return outcome;
         }
         if member.health.is_suspended(self.start) {

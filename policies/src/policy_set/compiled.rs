@@ -14,7 +14,7 @@ use crate::health::Health;
 use crate::principal::Principal;
 use crate::subject::SubjectKind;
 
-use super::{Caches, Member, PolicySet};
+use super::{Caches, Member, PolicySet, Worth};
 
 /// Threads that compile at once.
 const MAX_COMPILERS: usize = 4;
@@ -97,7 +97,13 @@ impl CompiledPolicies {
                     None => (None, Arc::<Health>::default()),
                 },
             };
-            generation.add(Arc::new(Member { spec: Arc::clone(spec), module, health, number }));
+            generation.add(Arc::new(Member {
+                spec: Arc::clone(spec),
+                module,
+                health,
+                number,
+                worth: Worth::default(),
+            }));
         }
         Self { generation: Arc::new(generation) }
     }

@@ -286,3 +286,22 @@ fn many_policies_are_judged_by_many_threads_alike() {
         }
     });
 }
+
+#[test]
+fn outcomes_that_never_repeat_are_looked_up_rarely_until_they_do() {
+    let worth = Worth::default();
+    assert!((0..=MANY_MISSES).all(|_| worth.is_worth_a_look()));
+    let looks = (0..10 * (RARE_LOOKS + 1)).filter(|_| worth.is_worth_a_look()).count();
+    assert_eq!(looks, 10);
+    worth.note_hit();
+    assert!((0..MANY_MISSES).all(|_| worth.is_worth_a_look()));
+    // An outcome that is not looked up is not put in either, and the decision is right all the same.
+    let policies = compiled([spec("pol_a", NO_OPUS), spec("pol_b", ALWAYS)]);
+    for number in 0..3 * u64::from(MANY_MISSES) {
+        let mut request = opus();
+        request.facts.as_mut().unwrap().max_tokens = Some(number);
+        let evaluated = decide(&policies, &request);
+        assert_eq!(reasons(&evaluated.decision.denials), [("pol_a", "no_opus"), ("pol_b", "always")]);
+        assert!(decide(&policies, &request).cached);
+    }
+}
