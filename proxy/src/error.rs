@@ -27,6 +27,9 @@ use crate::upstream::UpstreamError;
 
 const MINDWEAVE_REASON: HeaderName = HeaderName::from_static("mindweave-reason");
 const X_SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
+/// Beyond this no client should try again by itself: some SDKs do not wait for so long and try in vain, others sleep inside the call
+/// for longer than its timeout. `retry-after` still says when.
+const LONGEST_SDK_WAIT: Duration = Duration::from_secs(60);
 
 /// Why the proxy answers in place of the API.
 #[derive(Debug, thiserror::Error)]
@@ -150,8 +153,12 @@ impl ProxyError {
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         headers.insert(MINDWEAVE_REASON, self.told_reason());
-        let should_retry = if face.retry == Retry::Pointless { "false" } else { "true" };
-        headers.insert(X_SHOULD_RETRY, HeaderValue::from_static(should_retry));
+        let should_retry = match face.retry {
+            Retry::Pointless => false,
+            Retry::Sensible => true,
+            Retry::After(wait) => wait <= LONGEST_SDK_WAIT,
+        };
+        headers.insert(X_SHOULD_RETRY, HeaderValue::from_static(if should_retry { "true" } else { "false" }));
         if let Retry::After(wait) = face.retry {
             headers.insert(RETRY_AFTER, HeaderValue::from(whole_seconds(wait)));
         }
@@ -310,6 +317,28 @@ mod tests {
             // A wait is promised exactly where another attempt makes sense after it.
             let waits = response.headers().contains_key(RETRY_AFTER);
             assert!(!waits || response.headers()[X_SHOULD_RETRY] == "true", "{error}");
+        }
+    }
+
+    #[test]
+    fn a_wait_of_over_a_minute_is_told_but_not_left_to_the_sdk() {
+        let spec = serde_json::json!({
+            "id": "lim_1", "org_id": "org_1", "name": "tpm", "scope": { "key": "*" },
+            "metric": "tokens_per_minute", "limit": 10,
+        });
+        let limit = Arc::new(serde_json::from_value(spec).unwrap());
+        for (seconds, should_retry) in [(1, "true"), (60, "true"), (61, "false"), (431, "false")] {
+            let refusal = mindweave_policy::Refusal {
+                kind: mindweave_policy::RefusalKind::RateLimited { limit: Arc::clone(&limit) },
+                id: "lim_1".into(),
+                subject: "key_1".into(),
+                retry_after: Some(Duration::from_secs(seconds)),
+                headers: mindweave_policy::RateLimitHeaders::default(),
+            };
+            let refused = RuleRefusal { refusal, message: String::new(), shows_limits: false };
+            let response = ProxyError::RuleRefused(Box::new(refused)).response();
+            assert_eq!(response.headers()[X_SHOULD_RETRY], should_retry, "{seconds}");
+            assert_eq!(response.headers()[RETRY_AFTER], seconds.to_string());
         }
     }
 }
