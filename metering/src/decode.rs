@@ -23,6 +23,12 @@ pub const MAX_DECODED_RATIO: u64 = 200;
 /// Size of the pieces in which decoded bytes are delivered, held by every started decoder.
 const PIECE_BYTES: usize = 8 << 10;
 
+/// About how many bytes, before or after decoding, one slice has: a fraction of a millisecond of decoding and reading.
+const SLICE_BYTES: usize = 32 << 10;
+
+/// Calls of a codec in one slice. Thousands of gzip members without content fit into a frame, and each one costs.
+const SLICE_STEPS: usize = 64;
+
 /// A content coding of HTTP.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Encoding {
@@ -75,7 +81,8 @@ pub enum DecodeError {
     /// The body ended inside the compressed data.
     #[error("compressed data ended early")]
     Truncated,
-    /// The decoded size passed [`MAX_DECODED_BASE_BYTES`] plus [`MAX_DECODED_RATIO`] times the compressed one.
+    /// The decoded size passed [`MAX_DECODED_BASE_BYTES`] plus [`MAX_DECODED_RATIO`] times the compressed one, or what the
+    /// decoder was told to hand over at most.
     #[error("decoded data is too large")]
     TooLarge,
 }
@@ -85,6 +92,17 @@ pub struct SideDecoder {
     stage: Stage,
     consumed: u64,
     produced: u64,
+    /// What may be produced, apart from the bounds that hold for all data.
+    limit: u64,
+}
+
+/// How far a call came that stops after a bounded amount of work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Slice {
+    /// Bytes of the input that are done with.
+    pub consumed: usize,
+    /// Whether to call again with the rest of the input, which may be empty: decoders keep bytes back.
+    pub more: bool,
 }
 
 enum Stage {
@@ -118,23 +136,47 @@ impl std::fmt::Debug for SideDecoder {
 impl SideDecoder {
     /// A decoder before the first byte.
     pub fn new(encoding: Encoding) -> Self {
-        Self { stage: Stage::Waiting(encoding), consumed: 0, produced: 0 }
+        Self { stage: Stage::Waiting(encoding), consumed: 0, produced: 0, limit: u64::MAX }
     }
 
-    /// Decodes the next bytes and hands everything they complete to `sink`, in bounded pieces. Identity hands over the
-    /// slice itself. What follows a complete gzip member and is not another one is ignored, as clients do.
+    /// The same decoder, which fails where compressed data are longer than so many bytes when they are decoded.
+    #[must_use]
+    pub fn at_most(mut self, decoded_bytes: u64) -> Self {
+        self.limit = decoded_bytes;
+        self
+    }
+
+    /// Decodes the next bytes and hands everything they complete to `sink`, in bounded pieces. Identity hands over parts of
+    /// the input itself. What follows a complete gzip member and is not another one is ignored, as clients do.
     ///
     /// # Errors
     /// The first fault of the data; `sink` has got what came before it. Every later call returns it again.
-    pub fn feed(&mut self, input: &[u8], sink: &mut dyn FnMut(&[u8])) -> Result<(), DecodeError> {
-        if input.is_empty() {
-            return Ok(());
-        }
-        self.consumed = self.consumed.saturating_add(length(input.len()));
-        let outcome = match &mut self.stage {
-            Stage::Waiting(Encoding::Identity) => {
-                sink(input);
+    pub fn feed(&mut self, mut input: &[u8], sink: &mut dyn FnMut(&[u8])) -> Result<(), DecodeError> {
+        loop {
+            let Slice { consumed, more } = self.feed_slice(input, sink)?;
+            if !more {
                 return Ok(());
+            }
+            input = input.get(consumed..).unwrap_or_default();
+        }
+    }
+
+    /// The same in slices, for who must not work long without a pause: the little that is compressed may be much.
+    ///
+    /// # Errors
+    /// As [`SideDecoder::feed`].
+    pub fn feed_slice(
+        &mut self,
+        input: &[u8],
+        sink: &mut dyn FnMut(&[u8]),
+    ) -> Result<Slice, DecodeError> {
+        let outcome = match &mut self.stage {
+            Stage::Failed(error) => Err(*error),
+            Stage::Waiting(_) if input.is_empty() => Ok(Slice { consumed: 0, more: false }),
+            Stage::Waiting(Encoding::Identity) => {
+                let slice = input.get(..SLICE_BYTES).unwrap_or(input);
+                sink(slice);
+                Ok(Slice { consumed: slice.len(), more: slice.len() < input.len() })
             }
             Stage::Waiting(encoding) => match Codec::start(*encoding) {
                 Ok(codec) => {
@@ -144,10 +186,10 @@ impl SideDecoder {
                 Err(error) => Err(error),
             },
             Stage::Decoding(..) => self.decode(input, sink),
-            Stage::Failed(error) => Err(*error),
         };
-        if let Err(error) = outcome {
-            self.stage = Stage::Failed(error); // gives the codec's memory back at once
+        match outcome {
+            Ok(slice) => self.consumed = self.consumed.saturating_add(length(slice.consumed)),
+            Err(error) => self.stage = Stage::Failed(error), // gives the codec's memory back at once
         }
         outcome
     }
@@ -165,11 +207,18 @@ impl SideDecoder {
         }
     }
 
-    fn decode(&mut self, mut input: &[u8], sink: &mut dyn FnMut(&[u8])) -> Result<(), DecodeError> {
-        let Stage::Decoding(codec, piece) = &mut self.stage else { return Ok(()) };
-        let limit = MAX_DECODED_BASE_BYTES.saturating_add(self.consumed.saturating_mul(MAX_DECODED_RATIO));
-        loop {
-            let step = codec.step(input, &mut piece[..])?;
+    fn decode(&mut self, input: &[u8], sink: &mut dyn FnMut(&[u8])) -> Result<Slice, DecodeError> {
+        let Stage::Decoding(codec, piece) = &mut self.stage else {
+            return Ok(Slice { consumed: 0, more: false });
+        };
+        let offered = self.consumed.saturating_add(length(input.len()));
+        let limit = MAX_DECODED_BASE_BYTES.saturating_add(offered.saturating_mul(MAX_DECODED_RATIO));
+        let limit = limit.min(self.limit);
+        let slice = input.get(..SLICE_BYTES).unwrap_or(input);
+        let (mut consumed, mut produced) = (0_usize, 0_usize);
+        for _ in 0..SLICE_STEPS {
+            let rest = slice.get(consumed..).unwrap_or_default();
+            let step = codec.step(rest, &mut piece[..])?;
             self.produced = self.produced.saturating_add(length(step.produced));
             if self.produced > limit {
                 return Err(DecodeError::TooLarge);
@@ -177,15 +226,21 @@ impl SideDecoder {
             if let Some(decoded) = piece.get(..step.produced).filter(|decoded| !decoded.is_empty()) {
                 sink(decoded);
             }
-            input = input.get(step.consumed..).unwrap_or_default();
+            consumed = consumed.saturating_add(step.consumed);
+            produced = produced.saturating_add(step.produced);
+            let is_taken = consumed >= slice.len();
             // A full piece may have more behind it even when all input is taken.
-            if input.is_empty() && step.produced < piece.len() {
-                return Ok(());
+            if is_taken && step.produced < piece.len() {
+                return Ok(Slice { consumed, more: consumed < input.len() });
             }
             if step.consumed == 0 && step.produced == 0 {
-                return if input.is_empty() { Ok(()) } else { Err(DecodeError::Corrupt) };
+                return Err(DecodeError::Corrupt);
+            }
+            if produced >= SLICE_BYTES {
+                break;
             }
         }
+        Ok(Slice { consumed, more: true })
     }
 }
 

@@ -17,7 +17,7 @@ mod tokens;
 mod usage;
 
 pub use certainty::CertaintyReason;
-pub use decode::{DecodeError, Encoding, MAX_DECODED_BASE_BYTES, MAX_DECODED_RATIO, SideDecoder};
+pub use decode::{DecodeError, Encoding, MAX_DECODED_BASE_BYTES, MAX_DECODED_RATIO, SideDecoder, Slice};
 pub use endpoint::{BatchCall, Endpoint, EndpointKind, MAX_BATCH_ID_BYTES, MAX_UNKNOWN_PATH_BYTES};
 pub use estimate::{OUTPUT_ESTIMATE_BOUND, OUTPUT_ESTIMATE_SLACK};
 pub use event::{

@@ -22,7 +22,7 @@ pub use fields::{MAX_NAME_BYTES, MAX_URL_BYTES, MAX_USER_ID_BYTES};
 pub use prompt::{INPUT_ESTIMATE_BOUND, INPUT_ESTIMATE_SLACK};
 pub use session::MAX_SESSION_ID_BYTES;
 
-use crate::decode::{DecodeError, Encoding, SideDecoder};
+use crate::decode::{DecodeError, Encoding, SideDecoder, Slice};
 use crate::endpoint::{BatchCall, EndpointKind};
 use crate::json::{JsonFault, JsonFaultKind, Scanner};
 
@@ -80,6 +80,7 @@ impl ScanFault {
         match self {
             Self::Json { .. } => "request_not_json",
             Self::Encoding(DecodeError::Unsupported) => "request_encoding_unsupported",
+            Self::Encoding(DecodeError::TooLarge) => "request_too_large_decoded",
             Self::Encoding(_) => "request_encoding_invalid",
             Self::NotAnObject => "request_not_an_object",
             Self::DuplicateField { .. } => "request_field_duplicate",
@@ -142,15 +143,37 @@ impl RequestScan {
         })
     }
 
+    /// The same scan, which ends with a fault where a compressed body has more bytes than this once it is decoded.
+    #[must_use]
+    pub fn at_most(mut self, decoded_bytes: u64) -> Self {
+        self.decoder = self.decoder.at_most(decoded_bytes);
+        self
+    }
+
     /// Reads the next bytes of the body, as they are on the wire.
-    pub fn feed(&mut self, chunk: &[u8]) {
-        self.bytes = self.bytes.saturating_add(length(chunk.len()));
-        if self.fault.is_some() {
-            return;
+    pub fn feed(&mut self, mut chunk: &[u8]) {
+        loop {
+            let Slice { consumed, more } = self.feed_slice(chunk);
+            if !more {
+                return;
+            }
+            chunk = chunk.get(consumed..).unwrap_or_default();
         }
+    }
+
+    /// The same in slices, for who must not work long without a pause: the little that is compressed may be much.
+    pub fn feed_slice(&mut self, chunk: &[u8]) -> Slice {
+        let all = Slice { consumed: chunk.len(), more: false };
+        let slice = if self.fault.is_some() { all } else { self.read_slice(chunk).unwrap_or(all) };
+        self.bytes = self.bytes.saturating_add(length(slice.consumed));
+        slice
+    }
+
+    /// `None` at a fault: the rest of the body is not read.
+    fn read_slice(&mut self, chunk: &[u8]) -> Option<Slice> {
         let Self { decoder, scanner, reader, non_ascii, decoded_bytes, .. } = self;
         let mut fault = None;
-        let decoded = decoder.feed(chunk, &mut |piece| {
+        let decoded = decoder.feed_slice(chunk, &mut |piece| {
             *decoded_bytes = decoded_bytes.saturating_add(length(piece.len()));
             if fault.is_none() {
                 non_ascii.feed(piece);
@@ -160,6 +183,7 @@ impl RequestScan {
             }
         });
         self.fault = fault.or_else(|| decoded.err().map(ScanFault::Encoding));
+        decoded.ok().filter(|_| self.fault.is_none())
     }
 
     /// Ends the body.

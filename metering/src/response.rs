@@ -19,7 +19,7 @@ use batch::BatchMeter;
 use stream::StreamMeter;
 
 use crate::certainty::{CertaintyReason, Knowledge};
-use crate::decode::{DecodeError, Encoding, SideDecoder};
+use crate::decode::{DecodeError, Encoding, SideDecoder, Slice};
 use crate::endpoint::{Endpoint, EndpointKind};
 use crate::event::Outcome;
 use crate::json::Scanner;
@@ -103,21 +103,32 @@ impl ResponseTap {
     }
 
     /// Reads the next bytes of the body, as they are on the wire.
-    pub fn feed(&mut self, bytes: &[u8]) -> Progress {
+    pub fn feed(&mut self, mut bytes: &[u8]) -> Progress {
+        loop {
+            let (progress, Slice { consumed, more }) = self.feed_slice(bytes);
+            if !more {
+                return progress;
+            }
+            bytes = bytes.get(consumed..).unwrap_or_default();
+        }
+    }
+
+    /// The same in slices, for who must not work long without a pause: the little that is compressed may be much.
+    pub fn feed_slice(&mut self, bytes: &[u8]) -> (Progress, Slice) {
+        let mut slice = Slice { consumed: bytes.len(), more: false };
         if let Meter::Unread { any_bytes, .. } = &mut self.meter {
             *any_bytes |= !bytes.is_empty();
         } else if self.fault.is_none() {
             let meter = &mut self.meter;
-            if let Err(error) = self.decoder.feed(bytes, &mut |decoded| meter.feed(decoded)) {
-                self.fault = Some(match error {
-                    DecodeError::Unsupported => CertaintyReason::UnknownEncoding,
-                    DecodeError::Corrupt | DecodeError::Truncated | DecodeError::TooLarge => {
-                        CertaintyReason::DecodingFailed
-                    }
-                });
+            match self.decoder.feed_slice(bytes, &mut |decoded| meter.feed(decoded)) {
+                Ok(fed) => slice = fed,
+                Err(DecodeError::Unsupported) => self.fault = Some(CertaintyReason::UnknownEncoding),
+                Err(DecodeError::Corrupt | DecodeError::Truncated | DecodeError::TooLarge) => {
+                    self.fault = Some(CertaintyReason::DecodingFailed);
+                }
             }
         }
-        self.meter.progress()
+        (self.meter.progress(), slice)
     }
 
     /// The first items of a batch that wait, at most [`BATCH_ITEMS_PER_EVENT`]: an event's worth, for

@@ -275,3 +275,44 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_slice_of_a_bomb_decodes_little_and_all_slices_decode_all() {
+    let zeros = vec![0_u8; 4 << 20];
+    for wire in WIRES {
+        let bomb = wire.compress(&[&zeros]).concat();
+        let (mut rest, mut total, mut slices) = (bomb.as_slice(), 0, 0);
+        let mut decoder = SideDecoder::new(wire.encoding());
+        loop {
+            let mut decoded = 0;
+            let slice = decoder.feed_slice(rest, &mut |piece| decoded += piece.len()).unwrap();
+            assert!(decoded <= SLICE_BYTES + PIECE_BYTES, "{wire:?}: {decoded}");
+            (rest, total, slices) = (&rest[slice.consumed..], total + decoded, slices + 1);
+            if !slice.more {
+                break;
+            }
+        }
+        assert_eq!((rest.len(), total, decoder.finish()), (0, zeros.len(), Ok(())), "{wire:?}");
+        assert!(slices > 100, "{wire:?}: {slices}");
+    }
+}
+
+#[test]
+fn a_slice_takes_few_of_many_members_without_content() {
+    let member = Wire::Gzip.compress(&[b""]).concat();
+    let many = member.repeat(10_000);
+    let slice = SideDecoder::new(Encoding::Gzip).feed_slice(&many, &mut |_| {}).unwrap();
+    assert!(slice.more && slice.consumed <= SLICE_STEPS * member.len(), "{slice:?}");
+    assert_eq!(decode(Encoding::Gzip, [many.as_slice()]), (vec![], Ok(())));
+}
+
+#[test]
+fn a_decoder_that_may_hand_over_so_many_bytes_fails_at_the_next_one() {
+    let text = sample();
+    for wire in WIRES {
+        let packed = wire.compress(&[&text]).concat();
+        let feed = |limit| SideDecoder::new(wire.encoding()).at_most(limit).feed(&packed, &mut |_| {});
+        assert_eq!(feed(length(text.len())), Ok(()), "{wire:?}");
+        assert_eq!(feed(length(text.len()) - 1), Err(DecodeError::TooLarge), "{wire:?}");
+    }
+}

@@ -345,3 +345,18 @@ fn a_compressed_body_is_read_like_a_plain_one() {
     assert_eq!(fault(Encoding::Unknown, FULL.as_bytes()), unsupported);
     assert!(matches!(fault(Encoding::Identity, &packed), Some(ScanFault::Json { .. })));
 }
+
+#[test]
+fn a_body_that_is_too_long_when_it_is_decoded_is_not_read_on() {
+    let packed = ::zstd::encode_all(FULL.as_bytes(), 3).unwrap();
+    let read = |limit: usize| {
+        let mut scan =
+            RequestScan::new(EndpointKind::Messages, Encoding::Zstd).unwrap().at_most(length(limit));
+        scan.feed(&packed);
+        scan.finish()
+    };
+    assert_eq!(read(FULL.len()).fault, None);
+    let cut = read(FULL.len() - 1);
+    assert_eq!(cut.fault, Some(ScanFault::Encoding(DecodeError::TooLarge)));
+    assert_eq!(cut.bytes, length(packed.len()), "its bytes are counted all the same");
+}
