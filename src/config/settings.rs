@@ -88,7 +88,7 @@ settings! {
     proxy_limits_batch_bytes: ByteSize = "proxy.limits.batch_bytes" or "256MiB";
     /// Largest body of a file upload.
     proxy_limits_file_bytes: ByteSize = "proxy.limits.file_bytes" or "500MiB";
-    /// The memory that all request bodies together may take while policies, limits or budgets decide by their content. What finds no room is refused (529).
+    /// The memory that all request bodies together may take while policies, limits or budgets decide by their content. Taken as bodies arrive, so a small machine needs a lower ceiling only for many or large uploads at once. What finds no room is refused (529).
     proxy_limits_held_bytes: ByteSize = "proxy.limits.held_bytes" or "512MiB";
     /// Client connections open at once; more wait to be accepted.
     proxy_limits_max_connections: NonZeroUsize = "proxy.limits.max_connections" or "16384";

@@ -118,11 +118,8 @@ fn what_a_budget_counts_is_what_the_ledger_sums_to_the_nano_dollar() {
         storm(&call.clone().simulate(steering), 4, 1);
         storm(&call.clone().simulate(steering).field("stream", true), 4, 1);
     }
-    let open = call
-        .clone()
-        .simulate("chunk_delay_ms=50; events=200")
-        .field("stream", true)
-        .field("max_tokens", 4_000);
+    let open =
+        call.simulate("chunk_delay_ms=50; events=200").field("stream", true).field("max_tokens", 4_000);
     for _ in 0..5 {
         drop(open.open().answered()); // the client goes away in the middle
     }

@@ -45,7 +45,7 @@ fn a_spent_budget_of_one_model_cannot_be_passed_through_a_fallback_or_a_mixed_ba
     assert_eq!(haiku.send().status(), 200);
     let refused = [
         haiku.clone().field("fallbacks", json!([{ "model": MODEL }])),
-        haiku.clone().field("fallbacks", "default"),
+        haiku.field("fallbacks", "default"),
         call.clone().post(BATCHES, batch(&[HAIKU, MODEL, HAIKU], 10)),
     ];
     for call in refused {

@@ -85,6 +85,7 @@ impl Server {
     /// # Errors
     ///
     /// When an address cannot be listened on or a certificate cannot be used. Nothing is served then.
+    #[expect(clippy::unused_async, reason = "it spawns tasks: an async caller surely has a runtime")]
     pub(crate) async fn start<H: Handler>(
         config: &ServerConfig,
         handler: Arc<H>,
