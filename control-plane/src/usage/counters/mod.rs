@@ -5,7 +5,7 @@
 //!
 //! The counters of a budget are first counted from the sums, when it is made and whenever its definition changes: what it
 //! counts, of whom, and where its windows begin. From then on ingest moves them. Both happen under the one write lock, so
-//! that every event is in exactly one of the two. Ingest looks at the definitions itself as soon as the snapshot's revision
+//! that every event is in exactly one of the two. Ingest looks at the definitions itself as soon as the revision of budgets
 //! has risen, and counts what nobody counted: a change that forgets to do so costs time, not truth.
 
 mod lookup;
