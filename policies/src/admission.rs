@@ -124,7 +124,7 @@ impl AdmissionControl {
         };
         let owner = Arc::new(Owner { principal });
         let event = RecentEvent { owner, sequence, at: event.timestamp, charged };
-        self.state.record(None, &[], event);
+        self.state.record(None, &[], &event);
     }
 
     /// What counts this principal; `None` when nothing does.

@@ -80,7 +80,7 @@ impl Reservation {
             at: settled.at,
             charged: settled.charged,
         };
-        self.state.record(Some(&self.rules), &held, event);
+        self.state.record(Some(&self.rules), &held, &event);
     }
 }
 

@@ -116,7 +116,7 @@ impl State {
 
     /// Counts an own event against the budgets that are in force now. `held` is what its request held of the budgets of
     /// `rules`; it leaves in the same moment, where the rules are still the same.
-    pub(crate) fn record(&self, rules: Option<&Rules>, held: &[i64], event: RecentEvent) {
+    pub(crate) fn record(&self, rules: Option<&Rules>, held: &[i64], event: &RecentEvent) {
         // Under the lock: whoever puts other rules in force counts the events before this moment, and this event counts itself
         // under those rules after it.
         let index = {
