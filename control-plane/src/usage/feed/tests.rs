@@ -219,7 +219,8 @@ async fn telling_now_waits_until_every_proxy_has_dealt_with_what_was_committed()
     let feeding = Feeding::start().await;
     let mut first = feeding.feeds.subscribe("a");
     let mut second = feeding.feeds.subscribe("b");
-    (next(&mut first).await, next(&mut second).await);
+    next(&mut first).await;
+    next(&mut second).await;
     feeding.book("elsewhere", 1..=3).await;
     let told = tokio::spawn({
         let feeds = feeding.feeds.clone();
