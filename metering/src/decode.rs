@@ -165,11 +165,7 @@ impl SideDecoder {
     ///
     /// # Errors
     /// As [`SideDecoder::feed`].
-    pub fn feed_slice(
-        &mut self,
-        input: &[u8],
-        sink: &mut dyn FnMut(&[u8]),
-    ) -> Result<Slice, DecodeError> {
+    pub fn feed_slice(&mut self, input: &[u8], sink: &mut dyn FnMut(&[u8])) -> Result<Slice, DecodeError> {
         let outcome = match &mut self.stage {
             Stage::Failed(error) => Err(*error),
             Stage::Waiting(_) if input.is_empty() => Ok(Slice { consumed: 0, more: false }),

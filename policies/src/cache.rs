@@ -20,7 +20,7 @@ const SHARDS: usize = 256;
 const ENTRY_WEIGHT: usize = 96;
 
 /// A key's hash.
-type Key = (u64, u64);
+pub(crate) type Key = (u64, u64);
 
 /// A bounded map from inputs to what was decided.
 #[derive(Debug)]

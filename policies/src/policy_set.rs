@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use mindweave_metering::{PolicyId, VerdictKind};
 use regorus::Value;
 
-use crate::cache::{Cache, Weigh};
+use crate::cache::{Cache, Key, Weigh};
 use crate::compile::Module;
 use crate::decision::{Decision, Verdict};
 use crate::error_kind::PolicyErrorKind;
@@ -130,7 +130,15 @@ pub struct PolicySet {
     reads: FieldSet,
     number: u64,
     caches: Arc<Caches>,
+    /// What an evaluation took lately, in nanoseconds of processor time.
+    cost: AtomicU64,
 }
+
+/// From when on a set is heavy: as long as a few hundred usual policies take.
+const HEAVY: Duration = Duration::from_micros(500);
+
+/// How many evaluations back their cost is remembered, about.
+const COST_MEMORY: u64 = 8;
 
 /// What a host must find out before it asks a [`PolicySet`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -174,7 +182,7 @@ impl PolicySet {
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let modules = members.iter().filter_map(|member| member.module.as_ref());
         let reads = modules.fold(FieldSet::EMPTY, |reads, module| reads.union(module.reads));
-        Self { members, reads, number, caches }
+        Self { members, reads, number, caches, cost: AtomicU64::new(0) }
     }
 
     /// What it needs to know.
@@ -192,17 +200,59 @@ impl PolicySet {
     /// each policy that runs into its bounds.
     pub fn decide(&self, input: &PolicyInput<'_>) -> Evaluated {
         let start = Instant::now();
-        let moment = Moment::new(input.now, self.reads.reads_zoned_time().then_some(input.time_zone));
-        let key = (!self.reads.is_unique())
-            .then(|| with_key(self.number, input, &moment, self.reads, |key| self.caches.decisions.key(key)));
-        if let Some(decided) = key.and_then(|key| self.caches.decisions.get(key)) {
-            let Decided { decision, errors } = (*decided).clone();
-            return Evaluated { decision, cached: true, elapsed: start.elapsed(), evaluated: 0, errors };
+        let moment = self.moment(input);
+        let key = self.key(input, &moment);
+        self.look_up(key, start).unwrap_or_else(|| self.evaluate(input, &moment, key, start))
+    }
+
+    /// What [`PolicySet::decide`] says without evaluating anything; `None` where it would have to.
+    pub fn cached(&self, input: &PolicyInput<'_>) -> Option<Evaluated> {
+        let start = Instant::now();
+        self.look_up(self.key(input, &self.moment(input)), start)
+    }
+
+    /// Whether evaluations have lately taken so long that other work on the same thread would feel it.
+    pub fn is_heavy(&self) -> bool {
+        self.cost.load(Ordering::Relaxed) > u64::try_from(HEAVY.as_nanos()).unwrap_or(u64::MAX)
+    }
+
+    /// The decision where there was no time for an evaluation: every policy follows its `on_error`.
+    pub fn time_out(&self, input: &PolicyInput<'_>) -> Evaluated {
+        let mut decided = Decided::default();
+        for member in &self.members {
+            let kind =
+                if member.module.is_some() { PolicyErrorKind::Timeout } else { PolicyErrorKind::Broken };
+            decided.add(member, &Err(kind), input.principal.org_name);
         }
+        let Decided { decision, errors } = decided;
+        Evaluated { decision, errors, ..Evaluated::default() }
+    }
+
+    fn moment(&self, input: &PolicyInput<'_>) -> Moment {
+        Moment::new(input.now, self.reads.reads_zoned_time().then_some(input.time_zone))
+    }
+
+    fn key(&self, input: &PolicyInput<'_>, moment: &Moment) -> Option<Key> {
+        (!self.reads.is_unique())
+            .then(|| with_key(self.number, input, moment, self.reads, |key| self.caches.decisions.key(key)))
+    }
+
+    fn look_up(&self, key: Option<Key>, start: Instant) -> Option<Evaluated> {
+        let Decided { decision, errors } = (*self.caches.decisions.get(key?)?).clone();
+        Some(Evaluated { decision, cached: true, elapsed: start.elapsed(), evaluated: 0, errors })
+    }
+
+    fn evaluate(
+        &self,
+        input: &PolicyInput<'_>,
+        moment: &Moment,
+        key: Option<Key>,
+        start: Instant,
+    ) -> Evaluated {
         let mut asked = Asked {
             set: self,
             input,
-            moment: &moment,
+            moment,
             start,
             processor_time: processor_time(),
             document: None,
@@ -218,8 +268,21 @@ impl PolicySet {
         if let Some(key) = key.filter(|_| repeatable) {
             self.caches.decisions.insert(key, Arc::new(decided.clone()));
         }
+        let elapsed = start.elapsed();
+        // The thread's clock is not asked where it cannot matter, as that costs a part of what a policy does.
+        let cost =
+            if elapsed > HEAVY { processor_time().saturating_sub(asked.processor_time) } else { elapsed };
+        self.note_cost(cost);
         let Decided { decision, errors } = decided;
-        Evaluated { decision, cached: false, elapsed: start.elapsed(), evaluated: asked.evaluated, errors }
+        Evaluated { decision, cached: false, elapsed, evaluated: asked.evaluated, errors }
+    }
+
+    /// Without care for other threads: a sample that is lost does no harm.
+    fn note_cost(&self, cost: Duration) {
+        let cost = u64::try_from(cost.as_nanos()).unwrap_or(u64::MAX);
+        let before = self.cost.load(Ordering::Relaxed);
+        let next = (before - before / COST_MEMORY).saturating_add(cost / COST_MEMORY);
+        self.cost.store(next, Ordering::Relaxed);
     }
 }
 

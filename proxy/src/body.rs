@@ -5,7 +5,7 @@ mod held_bytes;
 mod permission;
 mod watch;
 
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -16,6 +16,7 @@ use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use mindweave_metering::RequestScan;
+use tokio::task::yield_now;
 use tokio::time::timeout;
 
 use self::held::HeldBody;
@@ -65,6 +66,18 @@ pub(crate) struct RequestBody {
     passed: u64,
     limit: u64,
     watch: Arc<RequestWatch>,
+    /// A frame of which not all has been scanned yet.
+    unread: Option<Unread>,
+}
+
+/// A frame on its way through the scan.
+#[derive(Debug)]
+struct Unread {
+    data: Bytes,
+    /// Where the scan goes on.
+    at: usize,
+    /// Whether it is the last frame.
+    ended: bool,
 }
 
 #[derive(Debug)]
@@ -87,7 +100,7 @@ impl RequestBody {
         let watch = RequestWatch::new(scan, end);
         let awaited = Awaited::by(head).filter(|_| end == RequestEnd::Open);
         let source = Source::Streaming(inner);
-        (Self { source, awaited, passed: 0, limit, watch: Arc::clone(&watch) }, watch)
+        (Self { source, awaited, passed: 0, limit, watch: Arc::clone(&watch), unread: None }, watch)
     }
 
     /// What has to be given before the body can be had, if anything.
@@ -133,31 +146,49 @@ impl RequestBody {
         &mut self,
         frame: Option<Result<Frame<Bytes>, hyper::Error>>,
         ended: bool,
-    ) -> Option<Result<Frame<Bytes>, RequestBodyError>> {
-        match frame {
-            Some(Ok(frame)) => {
-                if let Some(data) = frame.data_ref() {
-                    self.passed = self.passed.saturating_add(u64::try_from(data.len()).unwrap_or(u64::MAX));
-                    if self.passed > self.limit {
-                        self.watch.set_end(RequestEnd::TooLarge { limit: self.limit });
-                        return Some(Err(RequestBodyError::TooLarge { limit: self.limit }));
-                    }
-                    self.watch.feed(data);
-                }
-                if ended {
-                    self.watch.set_end(RequestEnd::Complete);
-                }
-                Some(Ok(frame))
-            }
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, RequestBodyError>>> {
+        let frame = match frame {
+            Some(Ok(frame)) => frame,
             Some(Err(error)) => {
                 self.watch.set_end(RequestEnd::Broken);
-                Some(Err(RequestBodyError::Client(error)))
+                return Poll::Ready(Some(Err(RequestBodyError::Client(error))));
             }
             None => {
                 self.watch.set_end(RequestEnd::Complete);
-                None
+                return Poll::Ready(None);
             }
+        };
+        let data = match frame.into_data() {
+            Ok(data) => data,
+            Err(other) => {
+                if ended {
+                    self.watch.set_end(RequestEnd::Complete);
+                }
+                return Poll::Ready(Some(Ok(other)));
+            }
+        };
+        self.passed = self.passed.saturating_add(u64::try_from(data.len()).unwrap_or(u64::MAX));
+        if self.passed > self.limit {
+            self.watch.set_end(RequestEnd::TooLarge { limit: self.limit });
+            return Poll::Ready(Some(Err(RequestBodyError::TooLarge { limit: self.limit })));
         }
+        self.scan(Unread { data, at: 0, ended }, cx).map(|frame| Some(Ok(frame)))
+    }
+
+    /// Scans a slice of the frame. Others get a turn before the next slice: a few compressed bytes may take long.
+    fn scan(&mut self, frame: Unread, cx: &mut Context<'_>) -> Poll<Frame<Bytes>> {
+        let Unread { data, at, ended } = frame;
+        let slice = self.watch.feed_slice(data.get(at..).unwrap_or_default());
+        if slice.more {
+            self.unread = Some(Unread { data, at: at.saturating_add(slice.consumed), ended });
+            after_others(cx);
+            return Poll::Pending;
+        }
+        if ended {
+            self.watch.set_end(RequestEnd::Complete);
+        }
+        Poll::Ready(Frame::data(data))
     }
 }
 
@@ -165,7 +196,7 @@ impl Default for RequestBody {
     /// No body.
     fn default() -> Self {
         let watch = RequestWatch::new(None, RequestEnd::Complete);
-        Self { source: Source::Gone, awaited: None, passed: 0, limit: 0, watch }
+        Self { source: Source::Gone, awaited: None, passed: 0, limit: 0, watch, unread: None }
     }
 }
 
@@ -178,6 +209,9 @@ impl Body for RequestBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, RequestBodyError>>> {
         let this = self.get_mut();
+        if let Some(unread) = this.unread.take() {
+            return this.scan(unread, cx).map(|frame| Some(Ok(frame)));
+        }
         match &mut this.source {
             Source::Gone => Poll::Ready(None),
             Source::Held(held) => {
@@ -194,14 +228,14 @@ impl Body for RequestBody {
                 }
                 let frame = ready!(Pin::new(&mut *inner).poll_frame(cx));
                 let ended = inner.is_end_stream();
-                Poll::Ready(this.observe(frame, ended))
+                this.observe(frame, ended, cx)
             }
         }
     }
 
     fn is_end_stream(&self) -> bool {
         match &self.source {
-            Source::Streaming(inner) => inner.is_end_stream(),
+            Source::Streaming(inner) => self.unread.is_none() && inner.is_end_stream(),
             Source::Held(held) => held.is_end_stream(),
             Source::Gone => true,
         }
@@ -209,7 +243,10 @@ impl Body for RequestBody {
 
     fn size_hint(&self) -> SizeHint {
         match &self.source {
-            Source::Streaming(inner) => inner.size_hint(),
+            Source::Streaming(inner) => {
+                let unread = self.unread.as_ref().map_or(0, |frame| frame.data.len());
+                longer_by(inner.size_hint(), unread)
+            }
             Source::Held(held) => held.size_hint(),
             Source::Gone => SizeHint::with_exact(0),
         }
@@ -228,6 +265,24 @@ impl Drop for RequestBody {
             discard(rest);
         }
     }
+}
+
+/// Has this task woken again once all others had a turn, and so had what the network brought for them. Merely woken, it would be
+/// polled some sixty times in between.
+pub(crate) fn after_others(cx: &mut Context<'_>) {
+    if pin!(yield_now()).poll(cx).is_ready() {
+        cx.waker().wake_by_ref();
+    }
+}
+
+/// What a hint becomes for who has yet to get so many bytes more.
+pub(crate) fn longer_by(mut hint: SizeHint, bytes: usize) -> SizeHint {
+    let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
+    if let Some(upper) = hint.upper() {
+        hint.set_upper(upper.saturating_add(bytes));
+    }
+    hint.set_lower(hint.lower().saturating_add(bytes));
+    hint
 }
 
 /// Reads what is left of a body whose request has been answered, within bounds, so that the client gets the answer.

@@ -11,7 +11,7 @@ use http::response::Parts;
 use jiff::Timestamp;
 use mindweave_eventlog::Admission;
 use mindweave_metering::{
-    CertaintyReason, Endpoint, MeteredResponse, Outcome, RequestReading, ResponseHead, ResponseTap,
+    CertaintyReason, Endpoint, MeteredResponse, Outcome, RequestReading, ResponseHead, ResponseTap, Slice,
 };
 use tokio::time::{Duration, Instant};
 
@@ -128,18 +128,20 @@ impl OpenExchange {
         }
     }
 
-    /// Shows answer bytes to metering. Returns whether nothing after them can change the figures.
-    pub(crate) fn observe(&mut self, data: &[u8]) -> bool {
-        let Some(exchange) = &mut self.state else { return true };
-        let Some(answer) = &mut exchange.answer else { return false };
-        let progress = answer.tap.feed(data);
+    /// Shows a slice of these answer bytes to metering. Returns whether nothing after them can change the figures, and how
+    /// far it got.
+    pub(crate) fn observe(&mut self, data: &[u8]) -> (bool, Slice) {
+        let all = Slice { consumed: data.len(), more: false };
+        let Some(exchange) = &mut self.state else { return (true, all) };
+        let Some(answer) = &mut exchange.answer else { return (false, all) };
+        let (progress, slice) = answer.tap.feed_slice(data);
         if progress.first_content && exchange.timing.first_content.is_none() {
             exchange.timing.first_content = Some(Instant::now());
         }
         if progress.batch_items_full {
             exchange.book_items();
         }
-        progress.complete
+        (progress.complete, slice)
     }
 
     /// Settles with the answer seen so far.

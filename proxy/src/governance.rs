@@ -9,6 +9,7 @@ mod judge;
 mod open_reservation;
 mod origin;
 mod record;
+mod turns;
 mod upkeep;
 
 use std::net::IpAddr;
@@ -25,11 +26,13 @@ pub(crate) use self::client_ip::client_ip;
 pub use self::client_ip::{IpRange, IpRangeError};
 pub(crate) use self::open_reservation::OpenReservation;
 pub(crate) use self::origin::{Origin, declared_length};
+use self::turns::Turns;
 pub(crate) use self::upkeep::{follow, upkeep};
 use crate::body::{HeldBytes, HoldFault, NoRoom, RequestBody, RequestBodyError, RequestWatch};
 use crate::clock;
 use crate::error::ProxyError;
 use crate::exchange::{Awaiting, Unadmitted};
+use crate::headers::CredentialPlan;
 use crate::metrics;
 use crate::settle::{AdmittedRecord, Ledger};
 use crate::upstream::UpstreamError;
@@ -44,6 +47,7 @@ pub(crate) struct Governance {
     held: Arc<HeldBytes>,
     /// How long to wait for the next bytes of a body that is held.
     patience: Duration,
+    turns: Turns,
 }
 
 /// What is in force for one principal.
@@ -59,8 +63,11 @@ pub(crate) struct Asked<'a> {
     pub(crate) watch: &'a RequestWatch,
     /// How long its body may be.
     pub(crate) limit: u64,
-    pub(crate) snapshot: &'a Snapshot,
+    /// What it is judged by: in force when it came or, if its body had to be waited for, when that was there.
+    pub(crate) snapshot: Arc<Snapshot>,
     pub(crate) credential: CredentialKind,
+    /// What becomes of its credential, also by that snapshot.
+    pub(crate) plan: CredentialPlan,
     pub(crate) client_ip: IpAddr,
     pub(crate) received: Instant,
 }
@@ -95,7 +102,7 @@ impl Governance {
         held_bytes: u64,
         patience: Duration,
     ) -> Self {
-        Self { admission, ledger, held: HeldBytes::new(held_bytes), patience }
+        Self { admission, ledger, held: HeldBytes::new(held_bytes), patience, turns: Turns::new() }
     }
 
     /// What is in force for this principal; `None` when nothing is.
@@ -105,11 +112,36 @@ impl Governance {
         (policies.is_some() || rules.is_some()).then_some(InForce { policies, rules })
     }
 
-    /// Lets a request pass or refuses it. `record` gets what was decided either way.
+    /// Waits for the whole body. `record` gets how long that took, and when it was over.
     ///
     /// # Errors
-    /// When it is refused, or its body cannot be had. The caller books that; a request whose client leaves meanwhile is
-    /// booked here.
+    /// When the body cannot be had. The caller books that; a request whose client leaves meanwhile is booked here.
+    pub(crate) async fn hold(
+        &self,
+        asked: &Asked<'_>,
+        body: RequestBody,
+        record: &mut AdmittedRecord,
+    ) -> Result<RequestBody, ProxyError> {
+        metrics::governance().body_held();
+        let awaiting = Awaiting::new(asked.unadmitted(&self.ledger, record));
+        let before = Instant::now();
+        let held = body.hold(&self.held, self.patience).await;
+        awaiting.over();
+        record.waited = before.elapsed();
+        record.timestamp = clock::now(); // an upload may last: windows and working hours count by the decision
+        held.map_err(|fault| match fault {
+            HoldFault::NoRoom => ProxyError::HeldBodiesFull,
+            HoldFault::Stalled => ProxyError::Upstream(UpstreamError::RequestStalled),
+            HoldFault::Body(RequestBodyError::TooLarge { limit }) => ProxyError::RequestTooLarge { limit },
+            HoldFault::Body(RequestBodyError::Client(_)) => ProxyError::RequestIncomplete,
+        })
+    }
+
+    /// Lets a request pass or refuses it; its body is held if what is in force [`waits for it`](InForce::waits_for_body).
+    /// `record` gets what was decided either way.
+    ///
+    /// # Errors
+    /// When it is refused. The caller books that; a request whose client leaves meanwhile is booked here.
     pub(crate) async fn pass(
         &self,
         in_force: &InForce,
@@ -117,37 +149,19 @@ impl Governance {
         body: RequestBody,
         record: &mut AdmittedRecord,
     ) -> Result<Passed, ProxyError> {
-        let (body, known) = if in_force.needs_body() && asked.watch.is_read() {
+        let known = if in_force.waits_for_body(asked) {
             let awaiting = Awaiting::new(asked.unadmitted(&self.ledger, record));
-            let before = Instant::now();
-            let held = self.hold(body).await;
-            let waited = before.elapsed();
-            let read = match held {
-                Ok(body) => self.read(in_force, asked, &body).await.map(|known| (body, known)),
-                Err(error) => Err(error),
-            };
+            let known = self.read(in_force, asked, &body).await;
             awaiting.over();
-            record.waited = waited;
-            record.timestamp = clock::now(); // an upload may last: windows and working hours count by the decision
-            read?
+            known?
         } else {
-            (body, Known::default())
+            Known::default()
         };
         if let Some(reading) = &known.reading {
             record.requested_model.clone_from(&reading.facts.model);
         }
-        let reservation = self.judge(in_force, asked, &known, record)?;
+        let reservation = self.judge(in_force, asked, &known, record).await?;
         Ok(Passed { body, reservation })
-    }
-
-    async fn hold(&self, body: RequestBody) -> Result<RequestBody, ProxyError> {
-        metrics::governance().body_held();
-        body.hold(&self.held, self.patience).await.map_err(|fault| match fault {
-            HoldFault::NoRoom => ProxyError::HeldBodiesFull,
-            HoldFault::Stalled => ProxyError::Upstream(UpstreamError::RequestStalled),
-            HoldFault::Body(RequestBodyError::TooLarge { limit }) => ProxyError::RequestTooLarge { limit },
-            HoldFault::Body(RequestBodyError::Client(_)) => ProxyError::RequestIncomplete,
-        })
     }
 
     /// What a held body says, if it says it clearly enough for what is in force.
@@ -212,9 +226,11 @@ impl InForce {
         self.policies.as_ref().map(|policies| policies.reads()).unwrap_or_default()
     }
 
-    fn needs_body(&self) -> bool {
+    /// Whether the request has to be held until its body is there.
+    pub(crate) fn waits_for_body(&self, asked: &Asked<'_>) -> bool {
         let reads = self.reads();
-        reads.body_facts || reads.pii || self.rules.as_ref().is_some_and(|rules| rules.needs_body())
+        let by_rules = || self.rules.as_ref().is_some_and(|rules| rules.needs_body());
+        (reads.body_facts || reads.pii || by_rules()) && asked.watch.is_read()
     }
 }
 

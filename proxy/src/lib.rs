@@ -6,7 +6,8 @@
 //!
 //! 1. **Classify** (`mindweave_metering::Endpoint`). Method and path say what is scanned, metered and limited. Framing
 //!    that could be read in two ways is refused before anything else is believed (`headers`).
-//! 2. **Identify** (`identity`). Credentials lead to a principal in the one snapshot that the request keeps to its end.
+//! 2. **Identify** (`identity`). Credentials lead to a principal in the one snapshot that the request keeps to its end; only
+//!    one whose body has to be waited for is identified again when that is there.
 //!    A MindWeave key never goes upstream; a client's own Claude credential goes on untouched.
 //! 3. **Govern** (`governance`, `body`). Policies decide, limits and budgets count. The request body streams through while a
 //!    scan taps it, and the scan takes the same memory for every size; only where something in force needs to know what the

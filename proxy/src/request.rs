@@ -20,7 +20,9 @@ use crate::clock;
 use crate::config::{BodyLimits, JournalFull, Unregistered};
 use crate::error::{ProxyError, chain};
 use crate::exchange::{OpenExchange, Opening};
-use crate::governance::{Asked, Governance, IpRange, Origin, Passed, client_ip, declared_length, encoding};
+use crate::governance::{
+    Asked, Governance, InForce, IpRange, Origin, Passed, client_ip, declared_length, encoding,
+};
 use crate::headers::{self, ForwardRules};
 use crate::identity::{Identity, identify};
 use crate::method::method_name;
@@ -83,13 +85,13 @@ impl RequestService {
         // First, so that every refusal below drops it: a dropped body is read on for a while, or its sender might never
         // see the refusal.
         let limit = self.body_limits.of(endpoint.kind);
-        let (body, watch) = RequestBody::new(&head, body, limit, scan(&head, &endpoint));
+        let (body, watch) = RequestBody::new(&head, body, limit, scan(&head, &endpoint, limit));
 
         // What two readers could take for two different requests is not read at all.
         headers::check_unambiguous(&head.headers)?;
         let target = target(&head)?;
 
-        // One version of keys and projects from here to the end.
+        // One version of keys and projects from here to the end, unless the body has to be waited for.
         let snapshot = self.snapshots.load();
         let now = clock::now();
         let Identity { principal, credential, kind } =
@@ -103,23 +105,26 @@ impl RequestService {
         };
 
         // Decide: what the API would refuse for its size, what policies deny, what limits and budgets have no room for.
-        let asked = Asked {
+        let mut asked = Asked {
             head: &head,
             endpoint: &endpoint,
             watch: &watch,
             limit,
-            snapshot: &snapshot,
+            snapshot,
             credential: kind,
+            plan: credential,
             client_ip,
             received,
         };
-        let Passed { body, reservation } = match self.govern(&asked, body, &mut admitted).await {
+        let Passed { body, reservation } = match self.govern(&mut asked, body, &mut admitted).await {
             Ok(passed) => passed,
             Err(error) => {
                 asked.unadmitted(&self.ledger, &admitted).refuse(&error);
                 return Err(error);
             }
         };
+
+        let credential = asked.plan;
 
         // Admit: whatever happens next, this request will be in the ledger.
         let admission = self.admit(&admitted)?;
@@ -185,18 +190,49 @@ impl RequestService {
 
     async fn govern(
         &self,
-        asked: &Asked<'_>,
+        asked: &mut Asked<'_>,
         body: RequestBody,
         admitted: &mut AdmittedRecord,
     ) -> Result<Passed, ProxyError> {
         if declared_length(&asked.head.headers).is_some_and(|length| length > asked.limit) {
             return Err(ProxyError::RequestTooLarge { limit: asked.limit });
         }
-        match self.governance.in_force(asked.snapshot, &admitted.principal) {
+        match self.governance.in_force(&asked.snapshot, &admitted.principal) {
             // Boxed: every connection's task has room for this, and most never need it.
-            Some(in_force) => Box::pin(self.governance.pass(&in_force, asked, body, admitted)).await,
+            Some(in_force) => Box::pin(self.pass(in_force, asked, body, admitted)).await,
             None => Ok(Passed { body, reservation: None }),
         }
+    }
+
+    /// Waits for the body if that is needed, and lets the request pass or refuses it.
+    async fn pass(
+        &self,
+        in_force: InForce,
+        asked: &mut Asked<'_>,
+        body: RequestBody,
+        admitted: &mut AdmittedRecord,
+    ) -> Result<Passed, ProxyError> {
+        if !in_force.waits_for_body(asked) {
+            return self.governance.pass(&in_force, asked, body, admitted).await;
+        }
+        let body = self.governance.hold(asked, body, admitted).await?;
+        self.renew(asked, admitted)?;
+        match self.governance.in_force(&asked.snapshot, &admitted.principal) {
+            Some(in_force) => self.governance.pass(&in_force, asked, body, admitted).await,
+            None => Ok(Passed { body, reservation: None }),
+        }
+    }
+
+    /// Takes what is in force now. A body may have taken hours to come, and whoever sent its first byte in time must not escape
+    /// what was decided since, be it that the key was revoked.
+    fn renew(&self, asked: &mut Asked<'_>, admitted: &mut AdmittedRecord) -> Result<(), ProxyError> {
+        let snapshot = self.snapshots.load();
+        admitted.snapshot_revision = snapshot.revision;
+        asked.snapshot = snapshot;
+        let identity = identify(&asked.head.headers, &asked.snapshot, self.unregistered, admitted.timestamp)?;
+        (admitted.principal, asked.credential, asked.plan) =
+            (identity.principal, identity.kind, identity.credential);
+        Ok(())
     }
 
     fn admit(&self, admitted: &AdmittedRecord) -> Result<Option<Admission>, ProxyError> {
@@ -257,8 +293,9 @@ fn target(head: &Parts) -> Result<Uri, ProxyError> {
     head.uri.path_and_query().cloned().map(Uri::from).ok_or(ProxyError::TargetInvalid)
 }
 
-fn scan(head: &Parts, endpoint: &Endpoint) -> Option<RequestScan> {
-    RequestScan::new(endpoint.kind, encoding(&head.headers))
+/// What a body may not have on the wire, it may not have behind its coding either.
+fn scan(head: &Parts, endpoint: &Endpoint, limit: u64) -> Option<RequestScan> {
+    RequestScan::new(endpoint.kind, encoding(&head.headers)).map(|scan| scan.at_most(limit))
 }
 
 /// The answer as the client gets it, watched to its end.

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use mindweave_metering::Outcome;
 
+use crate::body::{after_others, longer_by};
 use crate::exchange::OpenExchange;
 use crate::held::HeldBody;
 use crate::upstream::{UpstreamBody, UpstreamError};
@@ -63,13 +64,15 @@ pub(crate) struct TapBody {
     empty: EmptyBody,
     /// An error that waits for what came before it to be written.
     broken: Option<UpstreamError>,
+    /// A frame that metering has read up to there.
+    unread: Option<(Bytes, usize)>,
 }
 
 impl TapBody {
     /// Watches this body for the exchange. A body without bytes ends the exchange here and now.
     pub(crate) fn new(source: Source, exchange: OpenExchange, empty: EmptyBody) -> Self {
         let left = source.size_hint().exact();
-        let mut body = Self { source, exchange: Some(exchange), left, empty, broken: None };
+        let mut body = Self { source, exchange: Some(exchange), left, empty, broken: None, unread: None };
         if body.left == Some(0) || body.source.is_end_stream() {
             body.finish(Outcome::Complete);
         }
@@ -82,18 +85,22 @@ impl TapBody {
         }
     }
 
-    /// Shows a frame to metering; settles if it is the last one that matters.
-    fn observe(&mut self, frame: &Frame<Bytes>) {
-        let Some(exchange) = &mut self.exchange else { return };
-        let mut last = frame.is_trailers();
-        if let Some(data) = frame.data_ref() {
-            last |= exchange.observe(data);
-            let length = u64::try_from(data.len()).unwrap_or(u64::MAX);
-            self.left = self.left.map(|left| left.saturating_sub(length));
+    /// Shows a frame from there on to metering; settles if it is the last one that matters. Others get a turn before each
+    /// further slice: a few compressed bytes may take long.
+    fn observe(&mut self, data: Bytes, at: usize, cx: &mut Context<'_>) -> Poll<Frame<Bytes>> {
+        let Some(exchange) = &mut self.exchange else { return Poll::Ready(Frame::data(data)) };
+        let (last, slice) = exchange.observe(data.get(at..).unwrap_or_default());
+        if slice.more && !last {
+            self.unread = Some((data, at.saturating_add(slice.consumed)));
+            after_others(cx);
+            return Poll::Pending;
         }
+        let length = u64::try_from(data.len()).unwrap_or(u64::MAX);
+        self.left = self.left.map(|left| left.saturating_sub(length));
         if last || self.left == Some(0) || self.source.is_end_stream() {
             self.finish(Outcome::Complete);
         }
+        Poll::Ready(Frame::data(data))
     }
 }
 
@@ -109,11 +116,17 @@ impl Body for TapBody {
         if let Some(error) = this.broken.take() {
             return Poll::Ready(Some(Err(error)));
         }
+        if let Some((data, at)) = this.unread.take() {
+            return this.observe(data, at, cx).map(|frame| Some(Ok(frame)));
+        }
         match ready!(Pin::new(&mut this.source).poll_frame(cx)) {
-            Some(Ok(frame)) => {
-                this.observe(&frame);
-                Poll::Ready(Some(Ok(frame)))
-            }
+            Some(Ok(frame)) => match frame.into_data() {
+                Ok(data) => this.observe(data, 0, cx).map(|frame| Some(Ok(frame))),
+                Err(trailers) => {
+                    this.finish(Outcome::Complete);
+                    Poll::Ready(Some(Ok(trailers)))
+                }
+            },
             // hyper drops what it has not written when a body fails, so it gets a turn to write first. Without it a client
             // could lose the whole answer to an upstream that broke off right behind it.
             Some(Err(error)) => {
@@ -130,12 +143,14 @@ impl Body for TapBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.empty == EmptyBody::Declared && self.source.is_end_stream()
+        self.empty == EmptyBody::Declared && self.unread.is_none() && self.source.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
         match self.empty {
-            EmptyBody::Declared => self.source.size_hint(),
+            EmptyBody::Declared => {
+                longer_by(self.source.size_hint(), self.unread.as_ref().map_or(0, |(data, _)| data.len()))
+            }
             EmptyBody::Discovered => SizeHint::default(),
         }
     }

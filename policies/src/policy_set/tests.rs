@@ -305,3 +305,36 @@ fn outcomes_that_never_repeat_are_looked_up_rarely_until_they_do() {
         assert!(decide(&policies, &request).cached);
     }
 }
+
+#[test]
+fn a_set_is_heavy_while_its_evaluations_take_long_and_what_it_decided_can_be_had_without_one() {
+    let policies = compiled([spec("pol_a", LOOPS), spec("pol_b", ALWAYS)]);
+    let set = policies.in_force(&Request::default().principal).unwrap();
+    let mut request = opus();
+    assert!(!set.is_heavy());
+    assert!(request.with_input(|input| set.cached(input)).is_none());
+    for number in 0..16_u64 {
+        request.path = format!("/v1/{number}");
+        decide(&policies, &request);
+    }
+    assert!(set.is_heavy());
+    let (known, decided) = request.with_input(|input| (set.cached(input).unwrap(), set.decide(input)));
+    assert!(known.cached && decided.cached);
+    assert_eq!(known.decision, decided.decision);
+    for _ in 0..200 {
+        set.note_cost(Duration::from_micros(20));
+    }
+    assert!(!set.is_heavy());
+}
+
+#[test]
+fn a_set_without_time_follows_each_policys_rule_for_errors() {
+    let lenient = PolicySpec { on_error: OnError::Allow, ..spec("pol_a", NO_OPUS) };
+    let set = |specs: Vec<PolicySpec>| compiled(specs).in_force(&Request::default().principal).unwrap();
+    let late = |set: &PolicySet| opus().with_input(|input| set.time_out(input));
+    assert!(late(&set(vec![lenient.clone()])).decision.is_allowed());
+    let strict = late(&set(vec![lenient, spec("pol_b", NO_OPUS), spec("pol_c", "deny[")]));
+    assert_eq!(reasons(&strict.decision.denials), [("pol_b", "policy_error"), ("pol_c", "policy_error")]);
+    let kinds: Vec<PolicyErrorKind> = strict.errors.iter().map(|error| error.kind).collect();
+    assert_eq!(kinds, [PolicyErrorKind::Timeout, PolicyErrorKind::Timeout, PolicyErrorKind::Broken]);
+}

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use mindweave_metering::{RequestReading, RequestScan};
+use mindweave_metering::{RequestReading, RequestScan, Slice};
 use parking_lot::Mutex;
 
 /// How far a request body has come.
@@ -67,10 +67,11 @@ impl RequestWatch {
         Some(reading)
     }
 
-    /// These bytes have come.
-    pub(super) fn feed(&self, data: &[u8]) {
-        if let Facts::Reading(scan) = &mut self.state.lock().facts {
-            scan.feed(data);
+    /// Reads some of these bytes, which have come.
+    pub(super) fn feed_slice(&self, data: &[u8]) -> Slice {
+        match &mut self.state.lock().facts {
+            Facts::Reading(scan) => scan.feed_slice(data),
+            Facts::Unread | Facts::Read(_) => Slice { consumed: data.len(), more: false },
         }
     }
 

@@ -40,7 +40,7 @@ pub(super) struct Face {
 
 impl Face {
     /// Every answer of our own.
-    pub(super) const ALL: [Self; 42] = [
+    pub(super) const ALL: [Self; 44] = [
         KEY_UNKNOWN,
         KEY_EXPIRED,
         CREDENTIAL_NOT_REGISTERED,
@@ -71,6 +71,8 @@ impl Face {
         refusals::UNREADABLE[4],
         refusals::UNREADABLE[5],
         refusals::UNREADABLE[6],
+        refusals::UNREADABLE[7],
+        refusals::UNREADABLE[8],
         refusals::REQUEST_TOO_VARIED,
         refusals::HELD_BODIES_FULL,
         refusals::POLICY_DENIED,

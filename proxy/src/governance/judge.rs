@@ -15,6 +15,7 @@ use tokio::time::Instant;
 use super::origin::{betas, declared_length, user_agent};
 use super::{Asked, Governance, InForce, Known, OpenReservation, record};
 use crate::error::{PolicyDenial, ProxyError, RuleRefusal};
+use crate::exchange::Awaiting;
 use crate::metrics;
 use crate::settle::AdmittedRecord;
 
@@ -25,7 +26,7 @@ const BUDGET_OVER: &str = "budget_over";
 
 impl Governance {
     /// Decides; `admitted` gets what was decided.
-    pub(super) fn judge(
+    pub(super) async fn judge(
         &self,
         in_force: &InForce,
         asked: &Asked<'_>,
@@ -33,7 +34,7 @@ impl Governance {
         admitted: &mut AdmittedRecord,
     ) -> Result<Option<OpenReservation>, ProxyError> {
         if let Some(policies) = &in_force.policies {
-            self.decide(policies, in_force.rules.as_deref(), asked, known, admitted)?;
+            self.decide(policies, in_force.rules.as_deref(), asked, known, admitted).await?;
         }
         let Some(rules) = &in_force.rules else { return Ok(None) };
         let reservation = self.reserve(rules, asked, known, admitted)?;
@@ -41,7 +42,7 @@ impl Governance {
         Ok(Some(OpenReservation::new(reservation)))
     }
 
-    fn decide(
+    async fn decide(
         &self,
         policies: &PolicySet,
         rules: Option<&Rules>,
@@ -60,7 +61,7 @@ impl Governance {
         let org = snapshot.governance.orgs.get(&principal.org_id);
         let project = snapshot.projects.get(&principal.project_id);
         let bytes = declared_length(&head.headers).or(known.reading.as_ref().map(|reading| reading.bytes));
-        let evaluated = policies.decide(&PolicyInput {
+        let input = PolicyInput {
             principal: PrincipalInput {
                 principal,
                 org_name: org.map_or("", |org| &org.name),
@@ -85,7 +86,10 @@ impl Governance {
             usage: &usage,
             now: admitted.timestamp,
             time_zone: org.map_or(DEFAULT_TIME_ZONE, |org| &org.time_zone),
-        });
+        };
+        let awaiting = Awaiting::new(asked.unadmitted(&self.ledger, admitted));
+        let evaluated = self.turns.decide(policies, &input).await;
+        awaiting.over();
         metrics::governance().decided(&evaluated);
         for error in &evaluated.errors {
             tracing::debug!(policy = %error.policy_id, kind = error.kind.as_str(), "policy without a usable result");
@@ -129,7 +133,7 @@ impl Governance {
             at: Instant::now().into_std(),
         };
         self.admission.admit(rules, &demand).map_err(|refusal| {
-            let message = refusal.message(asked.snapshot);
+            let message = refusal.message(&asked.snapshot);
             // The client's own Claude key has limits of its own, and their headers: ours would contradict them.
             let shows_limits = asked.credential == CredentialKind::VirtualKey;
             ProxyError::RuleRefused(Box::new(RuleRefusal { refusal, message, shows_limits }))

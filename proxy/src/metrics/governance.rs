@@ -7,6 +7,7 @@ use mindweave_policy::{Evaluated, PolicyErrorKind};
 use super::{Registry, figure};
 
 pub(super) const DECISION_SECONDS: &str = "mindweave_proxy_decision_seconds";
+const POLICY_WAIT_SECONDS: &str = "mindweave_proxy_policy_wait_seconds";
 const DECISIONS: &str = "mindweave_proxy_decisions_total";
 const DECISION_CACHE: &str = "mindweave_proxy_decision_cache_total";
 const POLICY_ERRORS: &str = "mindweave_proxy_policy_errors_total";
@@ -26,6 +27,8 @@ pub(crate) struct GovernanceMetrics {
     cache_hits: Counter,
     cache_misses: Counter,
     decision_seconds: Histogram,
+    /// How long decisions waited for their turn.
+    pub(crate) policy_wait: Histogram,
     policy_errors: [(PolicyErrorKind, Counter); PolicyErrorKind::ALL.len()],
     held_bytes: Gauge,
     held_bodies: Counter,
@@ -63,6 +66,8 @@ impl GovernanceMetrics {
             ),
             cache_hits: cache("hit"),
             cache_misses: cache("miss"),
+            policy_wait: registry
+                .seconds(POLICY_WAIT_SECONDS, "time that decisions of costly policies waited for their turn"),
             decision_seconds: registry.seconds(DECISION_SECONDS, "time that policies took for a decision"),
             policy_errors: PolicyErrorKind::ALL.map(errors),
             held_bytes: registry.gauge(

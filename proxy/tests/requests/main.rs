@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod batch_results;
 #[cfg(test)]
+mod costly;
+#[cfg(test)]
 mod credentials;
 #[cfg(test)]
 mod endings;
@@ -16,6 +18,8 @@ mod hop_by_hop;
 mod http2;
 #[cfg(test)]
 mod identity_of_bytes;
+#[cfg(test)]
+mod late_changes;
 #[cfg(test)]
 mod lifecycle;
 #[cfg(test)]

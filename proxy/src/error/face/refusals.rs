@@ -49,7 +49,7 @@ pub(super) fn of_refusal(refusal: &Refusal) -> Face {
     }
 }
 
-pub(super) const UNREADABLE: [Face; 7] = [
+pub(super) const UNREADABLE: [Face; 9] = [
     REQUEST_NOT_JSON,
     unreadable(
         "request_encoding_unsupported",
@@ -76,9 +76,22 @@ pub(super) const UNREADABLE: [Face; 7] = [
          the types that the API documents.",
     ),
     unreadable(
+        "request_field_spelling",
+        "This request is subject to policies, limits or budgets that depend on its body, in which models' names and \
+         servers' addresses must be spelled as the API spells them.",
+    ),
+    unreadable(
         "request_field_too_long",
         "This request is subject to policies, limits or budgets that depend on its body, in which names must not be \
          longer than the API takes.",
+    ),
+    Face::new(
+        413,
+        "request_too_large",
+        "request_too_large_decoded",
+        "This request is subject to policies, limits or budgets that depend on its body, which exceeds the maximum \
+         size of this endpoint when it is decoded.",
+        Retry::Pointless,
     ),
 ];
 const REQUEST_NOT_JSON: Face = unreadable(
@@ -170,6 +183,7 @@ mod tests {
             ScanFault::NotAnObject,
             ScanFault::DuplicateField { field: "model" },
             ScanFault::UnexpectedType { field: "model" },
+            ScanFault::Spelling { field: "model" },
             ScanFault::TooLong { field: "model" },
         ];
         for fault in faults {
