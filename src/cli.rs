@@ -185,6 +185,9 @@ pub(crate) struct NewKey {
     /// The team that gets it
     #[arg(long)]
     pub(crate) team: Option<String>,
+    /// A role of its holder, for policies to decide by; may be repeated
+    #[arg(long = "role", value_name = "ROLE")]
+    pub(crate) roles: Vec<String>,
     /// A label that every call of the key carries; may be repeated
     #[arg(long = "label", value_name = "NAME=VALUE", value_parser = label)]
     pub(crate) labels: Vec<(String, String)>,

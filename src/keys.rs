@@ -59,13 +59,14 @@ fn request(key: &NewKey) -> Value {
         "name": key.name,
         "user_id": key.user,
         "team_id": key.team,
+        "roles": key.roles,
         "labels": labels,
         "expires_at": key.expires,
     })
 }
 
 fn print(keys: &[Value], out: &mut impl Write) -> std::io::Result<()> {
-    let titles = ["NAME", "ID", "SECRET", "USER", "TEAM", "CREATED", "STATE"];
+    let titles = ["NAME", "ID", "SECRET", "USER", "TEAM", "ROLES", "CREATED", "STATE"];
     let mut table = Table::new(titles.map(|title| (title, Align::Left)));
     let day = |key: &Value, field: &str| text(key, field).split('T').next().unwrap_or_default().to_owned();
     for key in keys {
@@ -81,9 +82,15 @@ fn print(keys: &[Value], out: &mut impl Write) -> std::io::Result<()> {
             format!("..{}", text(key, "hint")),
             field("user_id"),
             field("team_id"),
+            roles(key),
             day(key, "created_at"),
             state,
         ]);
     }
     table.print(out)
+}
+
+fn roles(key: &Value) -> String {
+    let roles = key.get("roles").and_then(Value::as_array).into_iter().flatten();
+    roles.filter_map(Value::as_str).collect::<Vec<_>>().join(",")
 }

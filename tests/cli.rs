@@ -85,8 +85,10 @@ fn from_an_empty_folder_to_a_bill_by_commands_alone() {
     assert!(created["id"].as_str().is_some_and(|id| id.starts_with("prj_")), "{created}");
     let stored = set_upstream(&server, "checkout");
     assert!(stored.contains("ends in tdin") && !stored.contains("sk-ant"), "{stored}");
-    let key =
-        json(&said(beside(&server, &["keys", "create", "checkout", "laptop", "--user", "ann", "--json"])));
+    let key = json(&said(beside(
+        &server,
+        &["keys", "create", "checkout", "laptop", "--user", "ann", "--role", "developer", "--json"],
+    )));
     let secret = key["secret"].as_str().expect("a new key shows its secret");
     call(&server, secret, "claude-haiku-4-5");
     call(&server, "sk-ant-api03-own", "claude-nobody-has-a-price-for");
@@ -111,6 +113,7 @@ fn from_an_empty_folder_to_a_bill_by_commands_alone() {
 
     let listed = said(beside(&server, &["keys", "list", "checkout"]));
     assert!(listed.contains("active") && !listed.contains(secret), "{listed}");
+    assert!(listed.contains("developer"), "{listed}");
     said(beside(&server, &["keys", "revoke", "checkout", key["id"].as_str().expect("an id")]));
     assert!(said(beside(&server, &["keys", "list", "checkout"])).contains("revoked"));
     let unknown = complaint(beside(&server, &["keys", "list", "chekout"]));

@@ -94,6 +94,7 @@ impl Simulator {
     /// # Errors
     ///
     /// When the address is taken, or the steering defaults or the TLS files are wrong.
+    #[expect(clippy::unused_async, reason = "it spawns tasks: an async caller surely has a runtime")]
     pub async fn start(config: SimulatorConfig) -> Result<Self, StartError> {
         let defaults = Steering::default().with(&config.defaults).map_err(StartError::Defaults)?;
         let tls = config.tls.as_ref().map(acceptor).transpose()?;
