@@ -18,7 +18,7 @@ deny contains {"reason": "endpoint_not_allowed", "message": message} if {
 	not allowed
 	message := sprintf(
 		"%s is not on the list of endpoints for this key (roles: %s); ask an admin of %s",
-		[call, concat(", ", input.principal.roles), input.principal.org_name],
+		[call, role_names, input.principal.org_name],
 	)
 }
 
@@ -37,3 +37,7 @@ call := concat(" ", [input.request.method, input.request.endpoint])
 roles contains "*"
 
 roles contains role if some role in input.principal.roles
+
+role_names := "none" if {
+	count(input.principal.roles) == 0
+} else := concat(", ", input.principal.roles)

@@ -37,7 +37,7 @@ deny contains {"reason": "model_not_allowed", "message": message} if {
 	not allowed(model)
 	message := sprintf(
 		"model %s is not on the list for this key (roles: %s); ask an admin of %s",
-		[model, concat(", ", input.principal.roles), input.principal.org_name],
+		[model, role_names, input.principal.org_name],
 	)
 }
 
@@ -71,3 +71,7 @@ runs_model if {
 	input.request.method == "POST"
 	input.request.endpoint == "/v1/messages/batches"
 }
+
+role_names := "none" if {
+	count(input.principal.roles) == 0
+} else := concat(", ", input.principal.roles)
