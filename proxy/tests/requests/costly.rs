@@ -143,3 +143,21 @@ async fn a_name_that_is_spelled_oddly_is_told_as_that() {
         assert!(body["error"]["message"].as_str().unwrap().contains("`model`"), "{body}");
     }
 }
+
+#[tokio::test]
+async fn others_get_their_turns_while_an_answer_is_decoded_and_its_figures_are_exact() {
+    let plain = message(3, 4);
+    let (_, body) = plain.split_once("\r\n\r\n").unwrap();
+    let packed = gzip(body.replacen('{', &format!("{{{}", " ".repeat(8 << 20)), 1).as_bytes());
+    let head = format!(
+        "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Encoding: gzip\r\nContent-Length: {}\r\n\r\n",
+        packed.len()
+    );
+    let upstream = Upstream::answering([head.as_bytes(), packed.as_slice()].concat()).await;
+    let proxy = TestProxy::start(upstream.address).await;
+    let request = post(&body_for("claude-sonnet-4-6", 5)).into_bytes();
+    let (pause, all) = longest_pause(&proxy, request).await;
+    assert!(pause < all / 4, "{pause:?} of {all:?}");
+    let event = proxy.event().await;
+    assert_eq!((event.input_tokens, event.output_tokens), (3, 4));
+}
