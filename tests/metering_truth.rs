@@ -43,11 +43,16 @@ fn every_recorded_exchange_is_metered_exactly_and_relayed_byte_for_byte() {
         assert!(answer.complete && answer.body == recording.response_body, "{}: body differs", recording.id);
     }
 
-    let events = server.ledger().await_events("", recordings.len());
+    let events = server.ledger().await_events("event_type=api_call", recordings.len());
     for event in &events {
         let id = event["session_id"].as_str().expect("the session header is in the event");
         check(&recordings[id], event);
     }
+    let on_servers = |event: &Value| {
+        let calls = event["tool_calls"].as_array().into_iter().flatten();
+        calls.filter(|call| call["server"].is_string()).count()
+    };
+    server.ledger().await_events("event_type=mcp_tool", events.iter().map(on_servers).sum());
     rollups_agree_with(&server.ledger(), &events);
 }
 

@@ -71,6 +71,7 @@ struct Scripted {
 
 impl Scripted {
     /// `script` gets each connection and its number, from 0.
+    #[expect(clippy::unused_async, reason = "it spawns tasks: an async caller surely has a runtime")]
     async fn start<F, R>(script: F) -> Self
     where
         F: Fn(usize, TcpStream) -> R + Send + 'static,
