@@ -21,5 +21,11 @@ pub(super) fn models_read(fields: &mut Fields, before: Option<&[ModelPattern]>) 
         fields
             .refuse(FIELD, "entries are model ids; a * may stand at the end only, for example claude-opus-*");
     }
+    // Proxies read no other spelling, so that such an entry would cover nothing and hold nobody.
+    let is_spelt =
+        |pattern: &String| pattern.bytes().all(|byte| byte.is_ascii_graphic() && !byte.is_ascii_uppercase());
+    if !patterns.iter().all(is_spelt) {
+        fields.refuse(FIELD, "model ids have small letters and no blanks, for example claude-opus-4-5");
+    }
     patterns.into_iter().map(ModelPattern::new).collect()
 }

@@ -221,6 +221,8 @@ async fn budgets_that_cannot_be_meant_are_refused_field_by_field() {
         (with(json!({ "thresholds": 80 })), vec!["thresholds"]),
         (with(json!({ "scope": { "project": "prj_none" } })), vec!["scope"]),
         (with(json!({ "models": ["*-opus"] })), vec!["models"]),
+        (with(json!({ "models": ["Claude-Opus-4-5"] })), vec!["models"]),
+        (with(json!({ "models": [" claude-opus-4-5"] })), vec!["models"]),
         (with(json!({ "burst": 3 })), vec!["burst"]),
     ];
     for (body, fields) in cases {
