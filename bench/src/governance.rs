@@ -12,7 +12,7 @@ use crate::report::{Report, Row};
 /// How many policies are in force: an organisation's, a team's and a project's together.
 const POLICIES: usize = 10;
 /// A limit that nothing here reaches.
-const PLENTY: u64 = 1_000_000_000;
+const PLENTY: u64 = 1_000_000_000_000;
 
 /// A kind of request.
 struct Scenario {
@@ -119,7 +119,8 @@ fn govern(server: &Server, project: &str) -> anyhow::Result<()> {
         )?;
     }
     for (unit, window) in [("cost", "month"), ("tokens", "day"), ("requests", "hour")] {
-        let body = json!({ "name": unit, "scope": scope, "unit": unit, "window": window, "limit": PLENTY * 1_000_000 });
+        let body =
+            json!({ "name": unit, "scope": scope, "unit": unit, "window": window, "limit": PLENTY * 1_000 });
         server.post("/governance/quotas", &body)?;
     }
     Ok(())

@@ -75,7 +75,8 @@ async fn answer(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> anyhow::Result<
     };
     let head = String::from_utf8_lossy(buffer.get(..head_end).unwrap_or_default()).to_ascii_lowercase();
     if !head.starts_with("http/1.1 200") {
-        bail!("not a success: {}", head.lines().next().unwrap_or_default());
+        let reason = head.lines().find(|line| line.starts_with("mindweave-reason")).unwrap_or_default();
+        bail!("not a success: {} {reason}", head.lines().next().unwrap_or_default());
     }
     buffer.drain(..head_end);
     let field = |name: &str| head.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
