@@ -32,7 +32,8 @@ fn a_full_journal_refuses_admissions_and_still_takes_every_finished_record() {
         let size = if number % 3 == 0 { 256 } else { number % 200 };
         journal.append_finished(admission, &vec![b'x'; size]).expect("room was reserved");
     }
-    assert!(journal.stats().disk_bytes <= 8 * 4096);
+    // The limit, and the one segment more that may free the oldest, which only open requests kept.
+    assert!(journal.stats().disk_bytes <= 9 * 4096, "{:?}", journal.stats());
 }
 
 #[test]
@@ -129,9 +130,15 @@ fn a_full_journal_frees_itself_of_a_request_that_stays_open_before_everything_el
     let dir = tempfile::tempdir().expect("a folder");
     let (journal, _) = open(limited(dir.path()));
     let long = journal.append_admitted([9; 16], &[b'l'; 900]).expect("room");
-    for admission in admit_until_full(&journal) {
-        journal.append_finished(admission, &[b'x'; 256]).expect("room was reserved");
-    }
+    // Each is finished at once: only the long one is open when the journal is full.
+    eventually("the journal is full", || match journal.append_admitted([3; 16], &[b'r'; 100]) {
+        Ok(admission) => {
+            journal.append_finished(admission, &[b'x'; 256]).expect("room was reserved");
+            None
+        }
+        Err(AppendError::Full) => Some(()),
+        Err(error) => panic!("{error}"),
+    });
     while journal.append_event(b"").is_ok() {}
     let (last, _) = events(&journal).pop().expect("events");
     journal.release(last);
