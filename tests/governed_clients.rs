@@ -97,7 +97,7 @@ fn sdk(client: &[String]) {
     let (project, key) = ledger.project_with_key("slow-limit");
     ledger.post(
         "/governance/limits",
-        &json!({ "name": "one a minute", "scope": { "project": project }, "metric": "concurrent_requests", "limit": 1 }),
+        &json!({ "name": "one at a time", "scope": { "project": project }, "metric": "concurrent_requests", "limit": 1 }),
     );
     let slow = harness::governed::Call::new(&server, &key)
         .field("stream", true)

@@ -1,4 +1,4 @@
-//! The hot path: a transparent proxy in front of the Claude API that meters what it streams.
+//! The hot path: a transparent proxy in front of the Claude API that meters and governs what it streams.
 //!
 //! # The life of a request
 //!
@@ -14,7 +14,8 @@
 //!    body asks for is it held until that is known. Bodies over the API's own limits are refused as the API would.
 //! 4. **Admit** (`settle::AdmittedRecord`). A record in the journal: from here on the request will be in the ledger, also
 //!    across kill -9 (`recovery`).
-//! 5. **Forward** (`headers`, `upstream`). Every end-to-end header in value, order and letter case, one attempt, no retry.
+//! 5. **Forward** (`headers`, `upstream`). Every end-to-end header in value, order and letter case, one attempt
+//!    at whatever could be billed.
 //! 6. **Stream** (`tap`). Every frame goes on as it came, while metering reads along. `batches` makes the only change to
 //!    bytes there is.
 //! 7. **Settle** (`exchange`, `settle`). Exactly one event, whatever happens, in the journal before the client can see

@@ -86,7 +86,8 @@ impl Call {
         self
     }
 
-    fn bytes(&self) -> Vec<u8> {
+    /// The request as it goes over the wire.
+    pub fn bytes(&self) -> Vec<u8> {
         let body = if self.body.is_null() { String::new() } else { self.body.to_string() };
         let mut head = format!(
             "{} {} HTTP/1.1\r\nhost: proxy\r\nanthropic-version: 2023-06-01\r\ncontent-type: application/json\r\n\
