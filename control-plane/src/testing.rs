@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use mindweave_eventlog::Sequence;
+use mindweave_eventlog::{Record, Sequence};
 use mindweave_metering::{
     Bucket, BucketKind, BucketSource, Certainty, DecisionRecord, EVENT_VERSION, Envelope, EventId, EventType,
     NanoUsd, OrgId, Outcome, PicoUsd, ProjectId, ProxyId, UsageEvent,
@@ -144,7 +144,7 @@ pub(crate) fn cost_of(tokens: u64) -> NanoUsd {
 }
 
 /// A journal record of an event.
-pub(crate) fn record(sequence: u64, event: &UsageEvent) -> (Sequence, Vec<u8>) {
+pub(crate) fn record(sequence: u64, event: &UsageEvent) -> Record {
     let envelope = Envelope {
         id: event.event_id,
         kind: "usage.api_call".into(),
@@ -155,5 +155,6 @@ pub(crate) fn record(sequence: u64, event: &UsageEvent) -> (Sequence, Vec<u8>) {
         data: event,
         metadata: BTreeMap::new(),
     };
-    (Sequence::new(sequence), serde_json::to_vec(&envelope).unwrap())
+    let payload = serde_json::to_vec(&envelope).unwrap();
+    Record { sequence: Sequence::new(sequence), origin: None, payload }
 }

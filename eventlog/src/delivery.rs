@@ -37,7 +37,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::embedded::Batch;
+use crate::embedded::{Batch, Record};
 use crate::journal::{MAX_PAYLOAD_BYTES, Sequence};
 
 /// The content type of a delivery.
@@ -128,7 +128,7 @@ impl Delivery {
     /// The delivery as it is sent.
     pub fn encode(epoch: i64, batch: &Batch) -> Vec<u8> {
         let payloads: usize =
-            batch.records.iter().map(|(_, payload)| payload.len().saturating_add(RECORD_HEAD)).sum();
+            batch.records.iter().map(|record| record.payload.len().saturating_add(RECORD_HEAD)).sum();
         let mut body = Vec::with_capacity(HEAD.saturating_add(batch.source.len()).saturating_add(payloads));
         body.extend_from_slice(&MAGIC);
         body.extend_from_slice(&VERSION.to_le_bytes());
@@ -137,7 +137,7 @@ impl Delivery {
         body.extend_from_slice(&length(batch.records.len()));
         body.extend_from_slice(&length(batch.source.len()));
         body.extend_from_slice(batch.source.as_bytes());
-        for (sequence, payload) in &batch.records {
+        for Record { sequence, payload, .. } in &batch.records {
             body.extend_from_slice(&sequence.get().to_le_bytes());
             body.extend_from_slice(&length(payload.len()));
             body.extend_from_slice(payload);
@@ -171,8 +171,10 @@ impl Delivery {
         if !rest.is_empty() {
             return Err(DeliveryError::Length);
         }
-        let ascending = records.is_sorted_by(|(a, _), (b, _)| a < b);
-        let (Some(&(first, _)), Some(&(highest, _))) = (records.first(), records.last()) else {
+        let ascending = records.is_sorted_by(|a, b| a.sequence < b.sequence);
+        let ends =
+            (records.first().map(|record| record.sequence), records.last().map(|record| record.sequence));
+        let (Some(first), Some(highest)) = ends else {
             return Err(DeliveryError::Limit);
         };
         if !ascending || highest > last {
@@ -182,12 +184,13 @@ impl Delivery {
     }
 }
 
-fn read_records(rest: &mut &[u8], count_of: usize) -> Result<Vec<(Sequence, Vec<u8>)>, DeliveryError> {
+fn read_records(rest: &mut &[u8], count_of: usize) -> Result<Vec<Record>, DeliveryError> {
     let mut records = Vec::with_capacity(count_of);
     for _ in 0..count_of {
         let sequence = Sequence::new(u64::from_le_bytes(take(rest)?));
         let length = count(take(rest)?);
-        records.push((sequence, take_slice(rest, length)?.to_vec()));
+        let payload = take_slice(rest, length)?.to_vec();
+        records.push(Record { sequence, origin: None, payload });
     }
     Ok(records)
 }
@@ -221,9 +224,14 @@ mod tests {
     use super::*;
 
     fn batch(records: &[(u64, &[u8])], last: u64) -> Batch {
-        let records: Vec<_> =
-            records.iter().map(|(sequence, payload)| (Sequence::new(*sequence), payload.to_vec())).collect();
-        Batch { source: "journal-1".into(), first: records[0].0, last: Sequence::new(last), records }
+        let record = |(sequence, payload): &(u64, &[u8])| Record {
+            sequence: Sequence::new(*sequence),
+            origin: None,
+            payload: payload.to_vec(),
+        };
+        let records: Vec<_> = records.iter().map(record).collect();
+        let (first, last) = (records[0].sequence, Sequence::new(last));
+        Batch { source: "journal-1".into(), first, last, records }
     }
 
     #[test]

@@ -7,6 +7,7 @@
 
 use std::fmt;
 use std::future::Future;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -20,16 +21,46 @@ use crate::metrics::ShipMetrics;
 /// How often the log is told that the sink still takes nothing: in an outage of hours, every attempt would fill it.
 const REMINDER: Duration = Duration::from_secs(60);
 
+/// Where an event was first written down, when it travels through something else that has positions of its own.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Origin {
+    /// [`Journal::id`].
+    pub journal: Arc<str>,
+    /// Its sequence there.
+    pub sequence: Sequence,
+}
+
+/// One record on its way.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Record {
+    /// Its position in the source it was read from.
+    pub sequence: Sequence,
+    /// Where it was written down; `None` when that is the source itself, or not known.
+    pub origin: Option<Origin>,
+    /// What the journal holds.
+    pub payload: Vec<u8>,
+}
+
+impl fmt::Debug for Record {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Record")
+            .field("sequence", &self.sequence)
+            .field("origin", &self.origin)
+            .field("bytes", &self.payload.len()) // the content belongs into no log
+            .finish_non_exhaustive()
+    }
+}
+
 /// Records that travel together.
 pub struct Batch {
-    /// [`Journal::id`]: positions of different journals have nothing to do with each other.
+    /// [`Journal::id`], or the name of a partition: positions of different sources have nothing to do with each other.
     pub source: String,
     /// The first sequence that the batch covers.
     pub first: Sequence,
     /// The last one: the position to store.
     pub last: Sequence,
-    /// Payloads in order. Never empty; poisonous ones are left out of a second attempt.
-    pub records: Vec<(Sequence, Vec<u8>)>,
+    /// In order. Never empty; poisonous ones are left out of a second attempt.
+    pub records: Vec<Record>,
 }
 
 impl fmt::Debug for Batch {
@@ -212,7 +243,9 @@ impl<S: EventSink> Shipper<S> {
             return;
         };
         let (first, last) = (*first, *last);
-        let mut batch = Batch { source: self.journal.id().to_owned(), first, last, records: events.records };
+        let record = |(sequence, payload)| Record { sequence, origin: None, payload };
+        let records = events.records.into_iter().map(record).collect();
+        let mut batch = Batch { source: self.journal.id().to_owned(), first, last, records };
         let mut pause = self.config.first_retry;
         while !batch.records.is_empty() {
             match self.sink.deliver(&batch).await {
@@ -233,12 +266,12 @@ impl<S: EventSink> Shipper<S> {
 
     /// Takes a poisonous record out of the batch. `false`: it is still in, because it could not be written or is not there.
     fn put_aside(&self, batch: &mut Batch, sequence: Sequence, reason: &str) -> bool {
-        let Some(index) = batch.records.iter().position(|(number, _)| *number == sequence) else {
+        let Some(index) = batch.records.iter().position(|record| record.sequence == sequence) else {
             tracing::error!(%sequence, "sink names a poisonous record that is not in its batch");
             return false;
         };
-        let Some((_, payload)) = batch.records.get(index) else { return false };
-        match self.dead_letters.put(sequence, reason, payload) {
+        let Some(record) = batch.records.get(index) else { return false };
+        match self.dead_letters.put(sequence, reason, &record.payload) {
             Ok(PutAside::Kept) => {
                 tracing::error!(%sequence, reason, file = DEAD_LETTER_FILE, "event was put aside");
             }

@@ -14,7 +14,7 @@ pub use delivery::{
     CODE_FENCED, CODE_UNDECODABLE, ClaimAnswer, ClaimRequest, DELIVERY_CONTENT_TYPE, Delivery,
     DeliveryAnswer, DeliveryError, MAX_DELIVERY_BYTES, MAX_DELIVERY_RECORDS, MAX_SOURCE_BYTES, PoisonAnswer,
 };
-pub use embedded::{Batch, EventSink, ShipConfig, ShipEnd, SinkError, ship, ship_with};
+pub use embedded::{Batch, EventSink, Origin, Record, ShipConfig, ShipEnd, SinkError, ship, ship_with};
 pub use journal::{
     Admission, AppendError, DEFAULT_FINISHED_BUDGET_BYTES, DEFAULT_MAX_BYTES, DEFAULT_SEGMENT_BYTES,
     DEFAULT_SYNC_EVERY, Events, FullCause, Gap, Interrupted, Journal, JournalConfig, JournalError,

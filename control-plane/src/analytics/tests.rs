@@ -58,10 +58,10 @@ impl Model {
             let bucket = level.floor(event.timestamp.as_microsecond());
             if bucket >= from {
                 let model = event.model.as_deref().unwrap_or_default().to_owned();
-                let record = record(1, event).1;
+                let record = record(1, event).payload;
                 sums.entry((bucket, model))
                     .or_default()
-                    .add(&Totals::of(&decode(1, &record).unwrap().fields));
+                    .add(&Totals::of(&decode(1, 1, &record).unwrap().fields));
             }
         }
         sums

@@ -211,8 +211,9 @@ struct Record<'a> {
     data: &'a RawValue,
 }
 
-/// Decodes one record.
-pub(crate) fn decode(sequence: u64, payload: &[u8]) -> Result<Decoded<'_>, Undecodable> {
+/// Decodes the record at this position of its source. `own` is the sequence that the event carries in the ledger: the one in
+/// the journal where it was written down.
+pub(crate) fn decode(sequence: u64, own: u64, payload: &[u8]) -> Result<Decoded<'_>, Undecodable> {
     let malformed = |error: serde_json::Error| Undecodable::json(sequence, &error);
     let payload = std::str::from_utf8(payload).map_err(|_| Undecodable::new(sequence, "it is not UTF-8"))?;
     let record: Record<'_> = serde_json::from_str(payload).map_err(malformed)?;
@@ -224,7 +225,7 @@ pub(crate) fn decode(sequence: u64, payload: &[u8]) -> Result<Decoded<'_>, Undec
     if !fields.is_plausible() {
         return Err(Undecodable::new(sequence, "it carries an impossibly great figure"));
     }
-    let json = with_sequence(text, fields.sequence, sequence)
+    let json = with_sequence(text, fields.sequence, own)
         .ok_or_else(|| Undecodable::new(sequence, "its sequence cannot be set"))?;
     let download = fields.batch.map(|_| serde_json::from_str(&json)).transpose().map_err(malformed)?;
     Ok(Decoded { sequence, fields, json: json.into(), download })
@@ -254,21 +255,21 @@ mod tests {
         let mut event = event(7, NOON, 10);
         event.metadata.insert("sequence".into(), "\"sequence\":0, \\ \u{e9}".into());
         event.sequence = 5;
-        let decoded_from = record(1, &event).1;
-        let decoded = decode(1_234, &decoded_from).unwrap();
+        let decoded_from = record(1, &event).payload;
+        let decoded = decode(1_234, 1_234, &decoded_from).unwrap();
         event.sequence = 1_234;
         assert_eq!(*decoded.json, serde_json::to_string(&event).unwrap());
     }
 
     #[test]
     fn an_event_without_sequence_gets_one_and_keeps_fields_of_a_later_version() {
-        let mut envelope: Value = serde_json::from_slice(&record(1, &event(1, NOON, 10)).1).unwrap();
+        let mut envelope: Value = serde_json::from_slice(&record(1, &event(1, NOON, 10)).payload).unwrap();
         envelope["version"] = "1.9".into();
         let data = envelope["data"].as_object_mut().unwrap();
         data.remove("sequence");
         data.insert("carbon_grams".into(), 12.into());
         let payload = serde_json::to_vec(&envelope).unwrap();
-        let stored: Value = serde_json::from_str(&decode(9, &payload).unwrap().json).unwrap();
+        let stored: Value = serde_json::from_str(&decode(9, 9, &payload).unwrap().json).unwrap();
         assert_eq!((&stored["sequence"], &stored["carbon_grams"]), (&9.into(), &12.into()));
     }
 
@@ -276,8 +277,8 @@ mod tests {
     fn what_columns_and_sums_need_is_borrowed_unless_it_has_escapes() {
         let mut event = event(1, NOON, 10);
         event.request_id = Some("req_\"1\"".into());
-        let payload = record(1, &event).1;
-        let fields = decode(1, &payload).unwrap().fields;
+        let payload = record(1, &event).payload;
+        let fields = decode(1, 1, &payload).unwrap().fields;
         assert!(matches!(fields.model, Some(Text(Cow::Borrowed("claude-sonnet-4-5")))));
         assert!(matches!(fields.project_id, Text(Cow::Borrowed("prj_1"))));
         assert_eq!(fields.request_id.as_deref(), Some("req_\"1\""));
@@ -286,10 +287,11 @@ mod tests {
     #[test]
     fn an_event_is_flagged_when_it_was_refused_or_a_policy_said_something() {
         let flagged = |decision: Value| {
-            let mut envelope: Value = serde_json::from_slice(&record(1, &event(1, NOON, 10)).1).unwrap();
+            let mut envelope: Value =
+                serde_json::from_slice(&record(1, &event(1, NOON, 10)).payload).unwrap();
             envelope["data"]["decision"] = decision;
             let payload = serde_json::to_vec(&envelope).unwrap();
-            decode(1, &payload).unwrap().fields.decision.is_flagged()
+            decode(1, 1, &payload).unwrap().fields.decision.is_flagged()
         };
         let base =
             json!({ "effect": "allow", "reasons": [], "policy_revision": 3, "shadow": [], "later": [1] });
@@ -307,10 +309,10 @@ mod tests {
 
     #[test]
     fn a_download_whose_items_cannot_be_read_is_refused_before_anything_is_booked() {
-        let mut envelope: Value = serde_json::from_slice(&record(1, &event(1, NOON, 10)).1).unwrap();
+        let mut envelope: Value = serde_json::from_slice(&record(1, &event(1, NOON, 10)).payload).unwrap();
         envelope["data"]["batch"] = serde_json::json!({ "batch_id": "msgbatch_1", "items": [{}] });
         let payload = serde_json::to_vec(&envelope).unwrap();
-        assert_eq!(decode(3, &payload).unwrap_err().sequence, 3);
-        assert_eq!(decode(4, b"\xff").unwrap_err().sequence, 4);
+        assert_eq!(decode(3, 3, &payload).unwrap_err().sequence, 3);
+        assert_eq!(decode(4, 4, b"\xff").unwrap_err().sequence, 4);
     }
 }

@@ -11,7 +11,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use mindweave_eventlog::Sequence;
+use mindweave_eventlog::{Record, Sequence};
 use mindweave_policy::EventPart;
 use sqlx::SqliteConnection;
 use tokio::sync::Notify;
@@ -116,14 +116,14 @@ impl Ingest {
     pub(crate) async fn apply(
         &self,
         claim: &mut Claim,
-        records: &[(Sequence, Vec<u8>)],
+        records: &[Record],
         last: Sequence,
     ) -> Result<usize, IngestError> {
         let mut new = 0_usize;
         let mut parts = records.chunks(MAX_EVENTS_PER_TRANSACTION).peekable();
         while let Some(part) = parts.next() {
             let end =
-                if parts.peek().is_none() { Some(last) } else { part.last().map(|(sequence, _)| *sequence) };
+                if parts.peek().is_none() { Some(last) } else { part.last().map(|record| record.sequence) };
             let (decoded, undecodable) = decode_all(part).await;
             let end = if undecodable.is_none() {
                 end.map(Sequence::get)
@@ -260,12 +260,18 @@ fn sums_of(level: Level, state: &State, minutes: &[Sum]) -> Vec<Sum> {
     sums
 }
 
+/// The sequence of an event in the journal where it was written down.
+fn own_sequence(record: &Record) -> u64 {
+    record.origin.as_ref().map_or(record.sequence, |origin| origin.sequence).get()
+}
+
 /// Decodes records until the first that cannot be.
-async fn decode_all(records: &[(Sequence, Vec<u8>)]) -> (Vec<Decoded<'_>>, Option<Undecodable>) {
+async fn decode_all(records: &[Record]) -> (Vec<Decoded<'_>>, Option<Undecodable>) {
     let mut decoded = Vec::with_capacity(records.len());
     for run in records.chunks(DECODED_PER_TURN) {
-        for (sequence, payload) in run {
-            match decode::decode(sequence.get(), payload) {
+        for record in run {
+            let (sequence, own) = (record.sequence.get(), own_sequence(record));
+            match decode::decode(sequence, own, &record.payload) {
                 Ok(event) => decoded.push(event),
                 Err(undecodable) => return (decoded, Some(undecodable)),
             }

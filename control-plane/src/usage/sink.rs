@@ -56,11 +56,13 @@ fn sink_error(error: IngestError) -> SinkError {
 
 #[cfg(test)]
 mod tests {
+    use mindweave_eventlog::Record;
+
     use super::*;
     use crate::testing::{Ledger, NOON, event, record};
 
-    fn batch(records: Vec<(Sequence, Vec<u8>)>) -> Batch {
-        let (first, last) = (records.first().unwrap().0, records.last().unwrap().0);
+    fn batch(records: Vec<Record>) -> Batch {
+        let (first, last) = (records.first().unwrap().sequence, records.last().unwrap().sequence);
         Batch { source: "journal".into(), first, last, records }
     }
 
@@ -85,7 +87,7 @@ mod tests {
         let mut sink = UsageSink::new(ledger.ingest.clone());
         let mut records =
             vec![record(1, &event(1, NOON, 1)), record(2, &event(2, NOON, 1)), record(3, &event(3, NOON, 1))];
-        records[1].1 = b"{}".to_vec();
+        records[1].payload = b"{}".to_vec();
         let refused = sink.deliver(&batch(records.clone())).await.unwrap_err();
         let SinkError::Poison { sequence, .. } = refused else { panic!("{refused}") };
         assert_eq!(sequence, Sequence::new(2));

@@ -64,7 +64,7 @@ impl EventSink for Ledger {
             let mut state = self.state.lock().unwrap();
             state.deliveries.push(batch.records.len());
             let poison_is_here = |answer: &Answer| match answer {
-                Answer::PoisonWhere(poison) => batch.records.iter().any(|(_, payload)| payload == poison),
+                Answer::PoisonWhere(poison) => batch.records.iter().any(|record| record.payload == *poison),
                 Answer::Retry | Answer::Hang => true,
             };
             if state.script.front().is_some_and(poison_is_here) { state.script.pop_front() } else { None }
@@ -73,13 +73,14 @@ impl EventSink for Ledger {
             Some(Answer::Retry) => return Err(SinkError::Retry("busy".into())),
             Some(Answer::Hang) => std::future::pending::<()>().await,
             Some(Answer::PoisonWhere(poison)) => {
-                let (sequence, _) = batch.records.iter().find(|(_, payload)| payload == poison).unwrap();
+                let Record { sequence, .. } =
+                    batch.records.iter().find(|record| record.payload == *poison).unwrap();
                 return Err(SinkError::Poison { sequence: *sequence, reason: "not an event".to_owned() });
             }
             None => {}
         }
         let mut state = self.state.lock().unwrap();
-        for (sequence, payload) in &batch.records {
+        for Record { sequence, payload, .. } in &batch.records {
             if state.position.is_none_or(|position| *sequence > position) {
                 state.stored.push((*sequence, payload.clone()));
             } else {

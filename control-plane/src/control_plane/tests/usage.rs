@@ -13,7 +13,7 @@ pub(super) async fn deliver(server: &Server, source: &str, events: &[UsageEvent]
     let (mut claim, position) = ingest.claim(source).await.unwrap();
     let first = position.unwrap_or(0) + 1;
     let records: Vec<_> = (first..).zip(events).map(|(sequence, event)| record(sequence, event)).collect();
-    let last = records.last().unwrap().0;
+    let last = records.last().unwrap().sequence;
     ingest.apply(&mut claim, &records, last).await.unwrap();
 }
 

@@ -2,7 +2,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::sync::Arc;
 
-use mindweave_eventlog::{Batch, DELIVERY_CONTENT_TYPE, Delivery, Sequence};
+use mindweave_eventlog::{Batch, DELIVERY_CONTENT_TYPE, Delivery, Record};
 use mindweave_metering::UsageEvent;
 use mindweave_policy::{Snapshot, SnapshotWire, WatchLine};
 use serde_json::{Value, json};
@@ -281,8 +281,8 @@ fn claim(server: &Server) -> (i64, Value) {
     (answer.body["epoch"].as_i64().unwrap(), answer.body["position"].clone())
 }
 
-fn batch(records: Vec<(Sequence, Vec<u8>)>) -> Batch {
-    let (first, last) = (records[0].0, records[records.len() - 1].0);
+fn batch(records: Vec<Record>) -> Batch {
+    let (first, last) = (records[0].sequence, records[records.len() - 1].sequence);
     Batch { source: "journal-1".into(), first, last, records }
 }
 
@@ -290,7 +290,7 @@ fn deliver(server: &Server, epoch: i64, batch: &Batch) -> Answer {
     with_token(server, PROXY_TOKEN, "POST", EVENTS, DELIVERY_CONTENT_TYPE, &Delivery::encode(epoch, batch))
 }
 
-fn records(events: &[(u64, UsageEvent)]) -> Vec<(Sequence, Vec<u8>)> {
+fn records(events: &[(u64, UsageEvent)]) -> Vec<Record> {
     events.iter().map(|(sequence, event)| record(*sequence, event)).collect()
 }
 
@@ -340,7 +340,7 @@ async fn a_record_that_can_never_be_booked_is_named_and_the_others_are_taken_wit
     let server = start().await;
     let (epoch, _) = claim(&server);
     let mut batch = batch(records(&[(1, event(1, NOON, 1)), (2, event(2, NOON, 2)), (3, event(3, NOON, 3))]));
-    batch.records[1].1 = b"\xff\x00 secret".to_vec();
+    batch.records[1].payload = b"\xff\x00 secret".to_vec();
     let answer = deliver(&server, epoch, &batch);
     assert_eq!((answer.status, answer.code()), (422, "undecodable_record"), "{}", answer.body);
     assert_eq!((answer.body["sequence"].clone(), answer.body["reason"].is_string()), (json!(2), true));

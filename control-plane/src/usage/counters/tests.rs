@@ -85,7 +85,7 @@ pub(crate) async fn put_quota(db: &Db, quota: &QuotaSpec) {
 
 async fn deliver(ledger: &Ledger, claim: &mut Claim, first: u64, events: &[UsageEvent]) {
     let records: Vec<_> = (first..).zip(events).map(|(sequence, event)| record(sequence, event)).collect();
-    let last = records.last().unwrap().0;
+    let last = records.last().unwrap().sequence;
     ledger.ingest.apply(claim, &records, last).await.unwrap();
 }
 
@@ -469,8 +469,8 @@ fn an_events_use_is_what_a_proxy_charges_for_it() {
     for number in 1..200 {
         let draft = draft().new_tree(&mut drafts).unwrap().current();
         let event = draft.event(number, 0);
-        let record = record(1, &event).1;
-        let used = Used::of(&Totals::of(&crate::usage::decode(1, &record).unwrap().fields));
+        let record = record(1, &event).payload;
+        let used = Used::of(&Totals::of(&crate::usage::decode(1, 1, &record).unwrap().fields));
         if event.event_type != EventType::ApiCall {
             continue; // its sums are kept apart from those of requests
         }

@@ -20,7 +20,7 @@ async fn totals(ledger: &Ledger) -> (i64, i64, i64) {
     .unwrap()
 }
 
-fn records(numbers: std::ops::Range<u64>) -> Vec<(Sequence, Vec<u8>)> {
+fn records(numbers: std::ops::Range<u64>) -> Vec<Record> {
     numbers.map(|number| record(number, &event(number, NOON, 10))).collect()
 }
 
@@ -157,7 +157,7 @@ async fn a_record_that_is_no_event_is_named_and_what_precedes_it_is_booked() {
     let ledger = Ledger::new().await;
     let (mut claim, _) = ledger.ingest.claim(SOURCE).await.unwrap();
     let mut batch = records(1..6);
-    batch[2].1 = br#"{"id":"secret text"}"#.to_vec();
+    batch[2].payload = br#"{"id":"secret text"}"#.to_vec();
     let error = ledger.ingest.apply(&mut claim, &batch.clone(), Sequence::new(5)).await.unwrap_err();
     let IngestError::Undecodable(undecodable) = error else { panic!("{error}") };
     assert_eq!(undecodable.sequence, 3);
@@ -172,9 +172,10 @@ async fn a_record_that_is_no_event_is_named_and_what_precedes_it_is_booked() {
 async fn events_of_unknown_versions_and_impossible_figures_are_refused() {
     let ledger = Ledger::new().await;
     let (mut claim, _) = ledger.ingest.claim(SOURCE).await.unwrap();
-    let mut envelope: Value = serde_json::from_slice(&record(1, &event(1, NOON, 10)).1).unwrap();
+    let mut envelope: Value = serde_json::from_slice(&record(1, &event(1, NOON, 10)).payload).unwrap();
     envelope["version"] = "2.0".into();
-    let of_the_future = [(Sequence::new(1), serde_json::to_vec(&envelope).unwrap())];
+    let mut of_the_future = [record(1, &event(1, NOON, 10))];
+    of_the_future[0].payload = serde_json::to_vec(&envelope).unwrap();
     assert!(matches!(
         ledger.ingest.apply(&mut claim, &of_the_future, Sequence::new(1)).await,
         Err(IngestError::Undecodable(Undecodable { sequence: 1, .. }))

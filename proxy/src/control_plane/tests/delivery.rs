@@ -1,6 +1,6 @@
 //! Events on their way to the ledger.
 
-use mindweave_eventlog::{Batch, Delivery, EventSink, Sequence, SinkError};
+use mindweave_eventlog::{Batch, Delivery, EventSink, Record, Sequence, SinkError};
 
 use super::scripted::{Answer, Asked};
 use super::*;
@@ -11,7 +11,12 @@ fn sink(control_plane: &Scripted) -> ControlPlaneSink {
 }
 
 fn batch() -> Batch {
-    let records = vec![(Sequence::new(4), b"{}".to_vec()), (Sequence::new(7), b"[]".to_vec())];
+    let record = |sequence, payload: &[u8]| Record {
+        sequence: Sequence::new(sequence),
+        origin: None,
+        payload: payload.to_vec(),
+    };
+    let records = vec![record(4, b"{}"), record(7, b"[]")];
     Batch { source: "journal-1".to_owned(), first: Sequence::new(4), last: Sequence::new(9), records }
 }
 
