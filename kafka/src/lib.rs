@@ -1,0 +1,23 @@
+//! Events by way of Kafka: from the journal to a topic, and from there to the ledger.
+//!
+//! [`KafkaSink`] is where a journal is shipped to. It delivers at least once and in order: one journal, one partition.
+//! Whoever reads finds duplicates out by the events' ids. A message is the journal's payload as it is, its key is the
+//! project's id, and [`JOURNAL_HEADER`] and [`SEQUENCE_HEADER`] say where the event was written down.
+//!
+//! [`prepare_topics`] creates or checks the [`TOPICS`].
+
+mod config;
+mod error;
+mod link;
+mod topics;
+
+pub use config::{
+    ClientCertificate, Compression, KafkaConfig, Password, Sasl, SaslMechanism, Tls, TopicCare,
+};
+pub use error::KafkaError;
+pub use topics::{Cluster, TOPICS, Topic, USAGE_EVENTS, USAGE_EVENTS_DEAD_LETTER, prepare_topics};
+
+/// Header with the id of the journal that an event was written to, as text.
+pub const JOURNAL_HEADER: &str = "mindweave-journal";
+/// Header with the event's sequence in that journal, as decimal text.
+pub const SEQUENCE_HEADER: &str = "mindweave-sequence";

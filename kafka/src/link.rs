@@ -1,0 +1,150 @@
+//! What a client of librdkafka says about its connections: a quiet log, and the reason behind a timeout.
+//!
+//! Requests to brokers that are away only time out. Why they are away is told beside, by log lines and events; the last of
+//! it is kept here, to be put into the errors that people read.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+use rdkafka::ClientContext;
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::error::{KafkaError as ClientError, RDKafkaErrorCode};
+use rdkafka::producer::{DeliveryResult, ProducerContext};
+
+use crate::error::KafkaError;
+
+/// How often the log is told of trouble: librdkafka tells of every attempt to connect.
+const REMINDER: Duration = Duration::from_secs(60);
+
+/// What is wrong with a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Trouble {
+    /// Nobody there, or gone.
+    Unreachable,
+    /// The login is refused.
+    Authentication,
+    /// No encrypted connection.
+    Tls,
+}
+
+/// What is known of one client's connections. Clones share it.
+#[derive(Clone, Debug)]
+pub(crate) struct Link {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    brokers: String,
+    last: Mutex<Option<(Trouble, String)>>,
+    logged: Mutex<Option<Instant>>,
+}
+
+impl Link {
+    pub(crate) fn new(brokers: &str) -> Self {
+        Self {
+            shared: Arc::new(Shared {
+                brokers: brokers.to_owned(),
+                last: Mutex::default(),
+                logged: Mutex::default(),
+            }),
+        }
+    }
+
+    /// Forgets what was: something worked.
+    pub(crate) fn works(&self) {
+        *self.shared.last.lock() = None;
+    }
+
+    /// What is wrong, as far as is known.
+    pub(crate) fn trouble(&self) -> Option<Trouble> {
+        self.shared.last.lock().as_ref().map(|(trouble, _)| *trouble)
+    }
+
+    /// The error to report in place of a timeout.
+    pub(crate) fn explain(&self, timeout: &str) -> KafkaError {
+        let brokers = self.shared.brokers.clone();
+        match self.shared.last.lock().clone() {
+            Some((Trouble::Authentication, reason)) => KafkaError::Authentication { reason },
+            Some((Trouble::Tls, reason)) => KafkaError::Tls { reason },
+            Some((Trouble::Unreachable, reason)) => KafkaError::Unreachable { brokers, reason },
+            None => KafkaError::Unreachable { brokers, reason: timeout.to_owned() },
+        }
+    }
+
+    /// An error of librdkafka, with what is known of the connections where it only says that nothing came.
+    pub(crate) fn error(&self, error: ClientError) -> KafkaError {
+        match error.rdkafka_error_code() {
+            Some(
+                code @ (RDKafkaErrorCode::BrokerTransportFailure
+                | RDKafkaErrorCode::AllBrokersDown
+                | RDKafkaErrorCode::OperationTimedOut
+                | RDKafkaErrorCode::MessageTimedOut
+                | RDKafkaErrorCode::RequestTimedOut
+                | RDKafkaErrorCode::Resolve
+                | RDKafkaErrorCode::Authentication
+                | RDKafkaErrorCode::SSL),
+            ) => self.explain(&code.to_string()),
+            _ => error.into(),
+        }
+    }
+
+    fn note(&self, trouble: Trouble, reason: &str) {
+        let mut last = self.shared.last.lock();
+        // A connection that fails for a reason also fails; the reason is what helps.
+        if trouble == Trouble::Unreachable && last.as_ref().is_some_and(|(known, _)| *known != trouble) {
+            return;
+        }
+        *last = Some((trouble, reason.to_owned()));
+    }
+
+    /// Whether this may be told at the level that people see.
+    fn may_tell(&self) -> bool {
+        let mut logged = self.shared.logged.lock();
+        let due = logged.is_none_or(|at| at.elapsed() >= REMINDER);
+        if due {
+            *logged = Some(Instant::now());
+        }
+        due
+    }
+}
+
+impl ClientContext for Link {
+    fn log(&self, level: RDKafkaLogLevel, fac: &str, log_message: &str) {
+        match level {
+            RDKafkaLogLevel::Emerg
+            | RDKafkaLogLevel::Alert
+            | RDKafkaLogLevel::Critical
+            | RDKafkaLogLevel::Error
+            | RDKafkaLogLevel::Warning
+                if self.may_tell() =>
+            {
+                tracing::warn!(facility = fac, "Kafka client: {log_message}");
+            }
+            _ => tracing::debug!(?level, facility = fac, "Kafka client: {log_message}"),
+        }
+    }
+
+    fn error(&self, error: ClientError, reason: &str) {
+        tracing::debug!(%error, "Kafka client: {reason}"); // what matters of it comes as a log line too
+        match error.rdkafka_error_code() {
+            Some(RDKafkaErrorCode::Authentication | RDKafkaErrorCode::SaslAuthenticationFailed) => {
+                self.note(Trouble::Authentication, reason);
+            }
+            Some(RDKafkaErrorCode::SSL) => self.note(Trouble::Tls, reason),
+            Some(
+                RDKafkaErrorCode::BrokerTransportFailure
+                | RDKafkaErrorCode::Resolve
+                | RDKafkaErrorCode::OperationTimedOut,
+            ) => self.note(Trouble::Unreachable, reason),
+            _ => {}
+        }
+    }
+}
+
+impl ProducerContext for Link {
+    type DeliveryOpaque = ();
+
+    fn delivery(&self, _: &DeliveryResult<'_>, (): ()) {}
+}
