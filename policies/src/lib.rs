@@ -23,6 +23,7 @@ mod principal;
 mod refusal;
 mod sample;
 mod secret;
+mod shares;
 mod snapshot;
 mod subject;
 mod usage_feed;
@@ -56,6 +57,10 @@ pub use sample::{
     SampleUnit,
 };
 pub use secret::Secret;
+pub use shares::{
+    DemandReport, LimitDemand, LimitShare, MAX_REPORTED_LIMITS, Portion, SHARE_LEASE, ShareAnswer, ShareBook,
+    StaleReport,
+};
 pub use snapshot::diff::{DefaultPrincipal, FingerprintWire, SnapshotDiff, WrongBase};
 pub use snapshot::wire::{
     CredentialWire, Heartbeat, KeyWire, ProjectWire, SnapshotWire, WIRE_VERSION, WatchLine, WireError,
