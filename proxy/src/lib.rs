@@ -70,8 +70,8 @@ pub use config::{
     ProxyConfig, Unregistered,
 };
 pub use control_plane::{
-    ControlPlaneConfigError, ControlPlaneSink, Known, RemoteConfig, RemoteControlPlane,
-    control_plane_in_process, restore_counters,
+    CertificateError, ClientCertificate, ControlPlaneConfigError, ControlPlaneSink, Known, RemoteConfig,
+    RemoteControlPlane, control_plane_in_process, restore_counters,
 };
 pub use governance::{IpRange, IpRangeError};
 pub use metrics::install_process_metrics;

@@ -4,7 +4,7 @@
 //! circuit breaker, pool and metrics are about the API.
 
 use std::io;
-use std::path::PathBuf;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, CONTENT_TYPE, HOST, HeaderValue, InvalidHeaderValue};
@@ -14,15 +14,20 @@ use hyper::body::Incoming;
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
 use mindweave_policy::{Secret, WireError, WrongBase};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Duration, timeout};
 
-use crate::upstream::{Target, UpstreamConfig, UpstreamConfigError, UpstreamError};
+use super::certificate::CertificateError;
+use crate::error::chain;
+use crate::upstream::{Target, UpstreamConfigError, UpstreamError};
 
 /// From the last byte of a request to the head of its answer, the time of a ledger's transaction included.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 /// Answers to calls are a few fields.
 const MAX_ANSWER_BYTES: usize = 64 * 1024;
+/// How long a connection that has failed may take to say why.
+const LAST_WORD: Duration = Duration::from_millis(100);
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
 /// Why a call of the control plane failed. Displays without any content of the exchange.
@@ -40,6 +45,20 @@ pub(crate) enum CallError {
     /// The token is not accepted.
     #[error("the control plane does not accept this proxy token")]
     Unauthorized,
+    /// There is no certificate to show, or one that is not vouched for.
+    #[error(
+        "the control plane wants a client certificate of an authority that it trusts: set proxy.control_plane_cert_file and proxy.control_plane_key_file"
+    )]
+    CertificateRequired,
+    /// The control plane ended the connection over this proxy's certificate.
+    #[error("the control plane refuses this proxy's certificate: {0}")]
+    CertificateRefused(&'static str),
+    /// The token belongs to another certificate.
+    #[error("the control plane accepts this proxy token from the certificate of another name only")]
+    CertificateName,
+    /// The token is not made for this.
+    #[error("the control plane does not accept this proxy token for this call: it lacks the scope")]
+    Scope,
     /// Another status than success.
     #[error("the control plane answers with status {0}")]
     Status(StatusCode),
@@ -74,18 +93,13 @@ impl CallError {
     fn no_connection(error: UpstreamError) -> Self {
         Self::Connect(match error {
             UpstreamError::Connect(cause) => cause,
-            UpstreamError::Tls(cause) => io::Error::other(format!("tls: {cause}")),
+            UpstreamError::Tls(cause) => match Self::alert(&cause) {
+                Some(refused) => return refused,
+                None => io::Error::other(format!("tls: {cause}")),
+            },
             UpstreamError::ConnectTimeout => io::ErrorKind::TimedOut.into(),
             other => io::Error::other(other),
         })
-    }
-
-    /// What an answer with this status means.
-    pub(crate) fn refusal(status: StatusCode) -> Self {
-        match status {
-            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Self::Unauthorized,
-            other => Self::Status(other),
-        }
     }
 }
 
@@ -95,6 +109,9 @@ pub enum ControlPlaneConfigError {
     /// Its URL or its certificate authorities.
     #[error("the control plane cannot be called")]
     Target(#[source] UpstreamConfigError),
+    /// The certificate that is to be shown.
+    #[error("the certificate for the control plane cannot be used")]
+    Certificate(#[source] CertificateError),
     /// A token that no header can carry.
     #[error("the proxy token has characters that cannot be sent")]
     Token(#[source] InvalidHeaderValue),
@@ -102,18 +119,16 @@ pub enum ControlPlaneConfigError {
 
 /// Where the control plane is and how a proxy proves that it may call it.
 pub(super) struct Client {
-    target: Target,
+    /// As the files say it now.
+    target: watch::Receiver<Arc<Target>>,
     bearer: HeaderValue,
 }
 
 impl Client {
     pub(super) fn new(
-        url: &str,
+        target: watch::Receiver<Arc<Target>>,
         token: &Secret,
-        extra_ca_file: Option<PathBuf>,
     ) -> Result<Self, ControlPlaneConfigError> {
-        let config = UpstreamConfig { extra_ca_file, ..UpstreamConfig::new(url) };
-        let target = Target::new(&config).map_err(ControlPlaneConfigError::Target)?;
         let mut bearer = HeaderValue::try_from(format!("Bearer {}", token.expose_secret()))
             .map_err(ControlPlaneConfigError::Token)?;
         bearer.set_sensitive(true);
@@ -122,15 +137,24 @@ impl Client {
 
     /// Connects.
     pub(super) async fn connect(&self) -> Result<Connection, CallError> {
-        let stream = self.target.connect().await.map_err(CallError::no_connection)?;
+        let target = Arc::clone(&self.target.borrow());
+        let stream = target.connect().await.map_err(CallError::no_connection)?;
         let (sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(CallError::Http)?;
         let mut driver = JoinSet::new();
-        driver.spawn(async move {
-            if let Err(error) = connection.await {
-                tracing::debug!(%error, "connection to the control plane ended"); // told to the exchange as well
-            }
-        });
-        Ok(Connection { sender, _driver: driver })
+        driver.spawn(connection);
+        Ok(Connection { sender, driver, target })
+    }
+
+    /// Says when connections should be made anew, because the files hold another certificate or other authorities.
+    pub(super) fn renewals(&self) -> watch::Receiver<Arc<Target>> {
+        let mut renewals = self.target.clone();
+        renewals.mark_unchanged();
+        renewals
+    }
+
+    /// Whether another request may be sent on a connection, and whether it is still the one that would be made now.
+    pub(super) fn keeps(&self, connection: &Connection) -> bool {
+        !connection.sender.is_closed() && Arc::ptr_eq(&connection.target, &self.target.borrow())
     }
 
     /// Asks for a path; the answer's body is the caller's to read.
@@ -139,12 +163,16 @@ impl Client {
         connection: &mut Connection,
         path_and_query: &str,
     ) -> Result<Incoming, CallError> {
-        let request = self.request(Method::GET, path_and_query, JSON, Bytes::new())?;
+        let request = self.request(&connection.target, Method::GET, path_and_query, JSON, Bytes::new())?;
         let answer = connection.send(request).await?;
-        match answer.status() {
-            status if status.is_success() => Ok(answer.into_body()),
-            status => Err(CallError::refusal(status)),
+        let status = answer.status();
+        if status.is_success() {
+            return Ok(answer.into_body());
         }
+        let body = Limited::new(answer.into_body(), MAX_ANSWER_BYTES).collect();
+        // Whether the reason arrives or not, it is a refusal.
+        let body = timeout(ANSWER_TIMEOUT, body).await.ok().and_then(Result::ok);
+        Err(CallError::refusal(status, &body.map(http_body_util::Collected::to_bytes).unwrap_or_default()))
     }
 
     /// Posts a body and reads the answer, whatever its status.
@@ -155,7 +183,8 @@ impl Client {
         content_type: HeaderValue,
         body: Vec<u8>,
     ) -> Result<(StatusCode, Bytes), CallError> {
-        let request = self.request(Method::POST, path, content_type, Bytes::from(body))?;
+        let request =
+            self.request(&connection.target, Method::POST, path, content_type, Bytes::from(body))?;
         let answer = connection.send(request).await?;
         let status = answer.status();
         let body = Limited::new(answer.into_body(), MAX_ANSWER_BYTES).collect();
@@ -166,17 +195,18 @@ impl Client {
 
     fn request(
         &self,
+        server: &Target,
         method: Method,
-        target: &str,
+        path_and_query: &str,
         content_type: HeaderValue,
         body: Bytes,
     ) -> Result<Request<Full<Bytes>>, CallError> {
-        let uri: Uri = target.parse().map_err(|_| CallError::Request)?;
-        let uri = self.target.origin_form(&uri).ok_or(CallError::Request)?;
+        let uri: Uri = path_and_query.parse().map_err(|_| CallError::Request)?;
+        let uri = server.origin_form(&uri).ok_or(CallError::Request)?;
         Request::builder()
             .method(method)
             .uri(uri)
-            .header(HOST, self.target.host_header())
+            .header(HOST, server.host_header())
             .header(AUTHORIZATION, &self.bearer)
             .header(CONTENT_TYPE, content_type)
             .body(Full::new(body))
@@ -187,16 +217,13 @@ impl Client {
 /// An open connection. Dropping it closes it.
 pub(super) struct Connection {
     sender: SendRequest<Full<Bytes>>,
-    /// Moves its bytes; ends with the connection.
-    _driver: JoinSet<()>,
+    /// Moves its bytes; ends with the connection, and then says why.
+    driver: JoinSet<Result<(), hyper::Error>>,
+    /// What it leads to.
+    target: Arc<Target>,
 }
 
 impl Connection {
-    /// Whether another request may be sent on it.
-    pub(super) fn is_open(&self) -> bool {
-        !self.sender.is_closed()
-    }
-
     /// Sends a request and waits for the answer's head.
     async fn send(&mut self, request: Request<Full<Bytes>>) -> Result<Response<Incoming>, CallError> {
         let exchange = async {
@@ -204,6 +231,24 @@ impl Connection {
             self.sender.send_request(request).await
         };
         let answer = timeout(ANSWER_TIMEOUT, exchange).await.map_err(|_elapsed| CallError::TimedOut)?;
-        answer.map_err(CallError::Http)
+        match answer {
+            Ok(answer) => Ok(answer),
+            Err(error) => Err(self.failure(error).await),
+        }
+    }
+
+    /// Why a request failed. A server that refuses our certificate says so once we take the connection for made, so that it may
+    /// be the connection that heard it, and not the request.
+    async fn failure(&mut self, error: hyper::Error) -> CallError {
+        if let Some(refused) = CallError::alert(&error) {
+            return refused;
+        }
+        match timeout(LAST_WORD, self.driver.join_next()).await {
+            Ok(Some(Ok(Err(ended)))) => {
+                tracing::debug!(error = chain(&ended), "connection to the control plane ended");
+                CallError::alert(&ended).unwrap_or(CallError::Http(error))
+            }
+            _ => CallError::Http(error),
+        }
     }
 }

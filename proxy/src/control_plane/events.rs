@@ -38,7 +38,7 @@ impl ControlPlaneSink {
         let body = serde_json::to_vec(&request).map_err(|_| CallError::Request)?;
         let (status, answer) = self.post(CLAIM_PATH, JSON, body).await?;
         if !status.is_success() {
-            return Err(CallError::refusal(status));
+            return Err(CallError::refusal(status, &answer));
         }
         let answer: ClaimAnswer = decoded(&answer)?;
         self.epoch = Some(answer.epoch);
@@ -58,7 +58,7 @@ impl ControlPlaneSink {
                 Err(CallError::Fenced.into())
             }
             StatusCode::UNPROCESSABLE_ENTITY => Err(DeliveryFault::Poison(decoded(&answer)?)),
-            other => Err(CallError::refusal(other).into()),
+            other => Err(CallError::refusal(other, &answer).into()),
         }
     }
 
@@ -69,7 +69,7 @@ impl ControlPlaneSink {
         content_type: HeaderValue,
         body: Vec<u8>,
     ) -> Result<(StatusCode, Bytes), CallError> {
-        let mut connection = match self.connection.take().filter(Connection::is_open) {
+        let mut connection = match self.connection.take().filter(|open| self.client.keeps(open)) {
             Some(connection) => connection,
             None => self.client.connect().await?,
         };

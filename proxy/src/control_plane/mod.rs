@@ -7,14 +7,17 @@
 
 mod backoff;
 mod cache;
+mod certificate;
 mod client;
 mod events;
 mod lines;
+mod refusal;
 mod replay;
 mod saver;
 mod sealed;
 mod sync;
 mod watch;
+mod way;
 
 use std::fmt;
 use std::path::PathBuf;
@@ -27,6 +30,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Duration, MissedTickBehavior, interval, timeout};
 
 use self::cache::Cache;
+pub use self::certificate::{CertificateError, ClientCertificate};
 use self::client::Client;
 pub use self::client::ControlPlaneConfigError;
 pub use self::events::ControlPlaneSink;
@@ -35,6 +39,7 @@ use self::saver::Saver;
 pub use self::sync::Known;
 use self::sync::Sync;
 use self::watch::Watcher;
+use self::way::Way;
 use crate::error::chain;
 use crate::metrics;
 
@@ -55,6 +60,8 @@ pub struct RemoteConfig {
     pub token: Secret,
     /// A PEM file of certificate authorities trusted beside the machine's own.
     pub extra_ca_file: Option<PathBuf>,
+    /// A certificate to show, where the control plane wants one beside the token.
+    pub certificate: Option<ClientCertificate>,
     /// Where the cached files are. Must be there.
     pub folder: PathBuf,
 }
@@ -82,7 +89,7 @@ impl RemoteControlPlane {
     ///
     /// # Errors
     ///
-    /// When the address, the token or the certificate authorities cannot be used. A control plane that does not answer is
+    /// When the address, the token, the certificate or the certificate authorities cannot be used. A control plane that does not answer is
     /// none.
     pub fn start(
         config: RemoteConfig,
@@ -90,7 +97,10 @@ impl RemoteControlPlane {
         snapshots: Arc<SnapshotStore>,
         admission: Arc<AdmissionControl>,
     ) -> Result<Self, ControlPlaneConfigError> {
-        let client = Arc::new(Client::new(&config.url, &config.token, config.extra_ca_file)?);
+        let way = Way::of(&config);
+        let fingerprint = way.fingerprint(); // before the files are read: what changes in between is read again
+        let target = Arc::new(tokio::sync::watch::Sender::new(Arc::new(way.load()?)));
+        let client = Arc::new(Client::new(target.subscribe(), &config.token)?);
         let cache = Arc::new(Cache::new(&config.folder, &config.token));
         let watcher = Watcher {
             proxy_id: format!("{}{}", ProxyId::PREFIX, journal.id()),
@@ -106,6 +116,7 @@ impl RemoteControlPlane {
         let saving = Arc::clone(&sync);
         let saver_stop = stopped.clone();
         tasks.spawn(async move { saving.saver.run(saving.admission(), saver_stop).await });
+        tasks.spawn(way::follow(way, fingerprint, target, stopped.clone()));
         tasks.spawn(measure_age(Arc::clone(&sync), stopped));
         Ok(Self { client, sync, cache, stop, tasks })
     }

@@ -49,6 +49,7 @@ impl Side {
             url: url.to_owned(),
             token: Secret::new(TOKEN.to_owned()),
             extra_ca_file: self.authority.clone(),
+            certificate: None,
             folder: self.folder.path().to_path_buf(),
         };
         let remote =

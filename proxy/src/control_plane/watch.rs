@@ -2,13 +2,14 @@
 
 use std::convert::Infallible;
 
+use hyper::body::Incoming;
 use mindweave_policy::WatchLine;
 use tokio::sync::watch;
 use tokio::task::spawn_blocking;
 use tokio::time::{Duration, Instant, sleep};
 
 use super::backoff::Backoff;
-use super::client::{CallError, Client};
+use super::client::{CallError, Client, Connection};
 use super::lines::Lines;
 use super::sync::{Position, Sync};
 use crate::error::chain;
@@ -71,12 +72,30 @@ async fn session(
     watcher: &Watcher,
     heard: &mut Option<Instant>,
 ) -> Result<Infallible, CallError> {
-    let mut connection = client.connect().await?;
-    let position = sync.position().await;
-    let body = client.get(&mut connection, &path(watcher, position.as_ref())).await?;
-    let mut lines = Lines::of(body);
+    let mut renewals = client.renewals();
+    let (mut _connection, mut lines) = begin(client, sync, watcher).await?;
     loop {
-        let line = lines.next(LONGEST_SILENCE).await?.ok_or(CallError::Ended)?;
+        let line = tokio::select! {
+            line = lines.next(LONGEST_SILENCE) => line?.ok_or(CallError::Ended)?,
+            // The connection in use stands for the certificate that was shown on it. It is given up once there is another: a
+            // certificate that turns out not to be accepted takes nothing away.
+            Ok(()) = renewals.changed() => {
+                match begin(client, sync, watcher).await {
+                    Ok(begun) => {
+                        (_connection, lines) = begun;
+                        tracing::info!("watching the control plane on a new connection, by the new certificate files");
+                    }
+                    Err(error) => {
+                        metrics::control_plane().failed(&error);
+                        tracing::error!(
+                            error = chain(&error),
+                            "the control plane cannot be watched by the new certificate files; going on with the open connection"
+                        );
+                    }
+                }
+                continue;
+            }
+        };
         let line = if line.len() <= SHORT_LINE_BYTES {
             WatchLine::decode(&line)
         } else {
@@ -89,6 +108,18 @@ async fn session(
             tracing::info!("watching the control plane");
         }
     }
+}
+
+/// Connects and asks for what is not known yet.
+async fn begin(
+    client: &Client,
+    sync: &Sync,
+    watcher: &Watcher,
+) -> Result<(Connection, Lines<Incoming>), CallError> {
+    let mut connection = client.connect().await?;
+    let position = sync.position().await;
+    let body = client.get(&mut connection, &path(watcher, position.as_ref())).await?;
+    Ok((connection, Lines::of(body)))
 }
 
 fn path(watcher: &Watcher, position: Option<&Position>) -> String {

@@ -1,5 +1,6 @@
 //! The way to a control plane in another process.
 
+use jiff::Timestamp;
 use metrics::{Counter, Gauge};
 
 use super::{Registry, figure};
@@ -13,11 +14,15 @@ pub(crate) struct ControlPlaneMetrics {
     /// Since the control plane last spoke, in seconds.
     pub(crate) age: Gauge,
     revision: Gauge,
+    certificate_expiry: Gauge,
+    pub(crate) certificate_reloads: Counter,
+    pub(crate) certificate_reload_failures: Counter,
     unreachable: Counter,
     unauthorized: Counter,
     refused: Counter,
     broken_off: Counter,
     malformed: Counter,
+    certificate: Counter,
 }
 
 impl ControlPlaneMetrics {
@@ -27,6 +32,13 @@ impl ControlPlaneMetrics {
                 "mindweave_control_plane_watch_failures_total",
                 "times that the watch of the control plane could not begin or broke off, by reason",
                 &[("reason", reason)],
+            )
+        };
+        let reloads = |result| {
+            registry.labelled(
+                "mindweave_control_plane_client_certificate_reloads_total",
+                "reloads of changed certificate files of the way to the control plane, by result",
+                &[("result", result)],
             )
         };
         Self {
@@ -40,11 +52,18 @@ impl ControlPlaneMetrics {
             ),
             revision: registry
                 .gauge("mindweave_control_plane_snapshot_revision", "revision of the snapshot in force"),
+            certificate_expiry: registry.gauge(
+                "mindweave_control_plane_client_certificate_expiry_timestamp_seconds",
+                "when the certificate for the control plane expires, in seconds since 1970",
+            ),
+            certificate_reloads: reloads("loaded"),
+            certificate_reload_failures: reloads("kept_old"),
             unreachable: failed("unreachable"),
             unauthorized: failed("unauthorized"),
             refused: failed("refused"),
             broken_off: failed("broken_off"),
             malformed: failed("malformed"),
+            certificate: failed("certificate"),
         }
     }
 
@@ -53,11 +72,19 @@ impl ControlPlaneMetrics {
         self.revision.set(figure(revision));
     }
 
+    /// The certificate for the control plane expires then; without one, never.
+    pub(crate) fn certificate_expires(&self, at: Option<Timestamp>) {
+        self.certificate_expiry.set(at.map_or(f64::INFINITY, |at| at.as_duration().as_secs_f64()));
+    }
+
     /// The watch ended with this.
     pub(crate) fn failed(&self, error: &CallError) {
         let counter = match error {
             CallError::Connect(_) => &self.unreachable,
-            CallError::Unauthorized => &self.unauthorized,
+            CallError::Unauthorized | CallError::Scope => &self.unauthorized,
+            CallError::CertificateRequired
+            | CallError::CertificateRefused(_)
+            | CallError::CertificateName => &self.certificate,
             CallError::Status(_) | CallError::Fenced => &self.refused,
             CallError::Http(_) | CallError::TimedOut | CallError::Ended => &self.broken_off,
             CallError::LineTooLong

@@ -126,6 +126,9 @@ pub enum UpstreamConfigError {
         /// As configured.
         path: PathBuf,
     },
+    /// The certificate to show and its key do not belong together, or are not supported.
+    #[error("certificate and key cannot be used together")]
+    Identity(#[source] rustls::Error),
     /// The TLS library refuses the settings.
     #[error("tls cannot be set up")]
     Tls(#[source] rustls::Error),

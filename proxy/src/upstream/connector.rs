@@ -15,7 +15,7 @@ use super::base_url::BaseUrl;
 use super::config::{UpstreamConfig, UpstreamConfigError};
 use super::error::UpstreamError;
 use super::stream::Stream;
-use super::tls;
+use super::tls::{self, Identity};
 
 /// How long one address may take before the next is tried beside it (RFC 8305 recommends 250 ms).
 const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
@@ -34,9 +34,13 @@ pub(super) struct Connector {
 }
 
 impl Connector {
-    pub(super) fn new(config: &UpstreamConfig, base: Arc<BaseUrl>) -> Result<Self, UpstreamConfigError> {
+    pub(super) fn new(
+        config: &UpstreamConfig,
+        base: Arc<BaseUrl>,
+        identity: Option<Identity>,
+    ) -> Result<Self, UpstreamConfigError> {
         let tls: Option<Arc<ClientConfig>> =
-            if base.is_tls() { Some(tls::client_config(config)?) } else { None };
+            if base.is_tls() { Some(tls::client_config(config, identity)?) } else { None };
         Ok(Self { base, tls: tls.map(TlsConnector::from), limit: config.connect_timeout })
     }
 

@@ -42,6 +42,7 @@ use self::connector::Connector;
 pub(crate) use self::error::{BoxError, UpstreamError};
 use self::stream::Stream;
 pub(crate) use self::target::Target;
+pub(crate) use self::tls::Identity;
 use crate::metrics;
 
 /// What a request can carry. `Unpin`, because hyper's HTTP/2 client moves it; its default is no body.
@@ -130,7 +131,7 @@ impl<B: RequestBody> Upstream<B> {
         let inner = Inner {
             protocol,
             limits: Limits { response: config.response_timeout, body_idle: config.body_idle_timeout },
-            connector: Connector::new(config, Arc::clone(&base))?,
+            connector: Connector::new(config, Arc::clone(&base), None)?,
             breaker: Arc::new(Breaker::new(config.breaker)),
             http1: Arc::new(http1::Pool::new(config.pool_idle_timeout, config.pool_max_idle)),
             http2: http2::Connections::new(config.http2_max_streams, config.http2_max_connections),

@@ -11,22 +11,27 @@ use super::base_url::BaseUrl;
 use super::config::{UpstreamConfig, UpstreamConfigError};
 use super::connector::Connector;
 use super::error::UpstreamError;
+use super::tls::Identity;
 
-/// Where to connect, and whom to trust there.
+/// Where to connect, whom to trust there, and what to show.
 pub(crate) struct Target {
     base: Arc<BaseUrl>,
     connector: Connector,
 }
 
 impl Target {
-    /// Connects to nothing yet. Of the settings those about connections count.
+    /// Connects to nothing yet. Of the settings those about connections count. Servers that ask for a certificate are shown this
+    /// one.
     ///
     /// # Errors
     ///
     /// When the URL or a certificate file cannot be used.
-    pub(crate) fn new(config: &UpstreamConfig) -> Result<Self, UpstreamConfigError> {
+    pub(crate) fn showing(
+        config: &UpstreamConfig,
+        identity: Option<Identity>,
+    ) -> Result<Self, UpstreamConfigError> {
         let base = Arc::new(BaseUrl::parse(&config.url)?);
-        Ok(Self { connector: Connector::new(config, Arc::clone(&base))?, base })
+        Ok(Self { connector: Connector::new(config, Arc::clone(&base), identity)?, base })
     }
 
     /// A new connection, for HTTP/1.1.

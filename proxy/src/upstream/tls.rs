@@ -3,24 +3,42 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use rustls::client::Resumption;
 use rustls::{ClientConfig, RootCertStore};
-use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
 use super::config::{UpstreamConfig, UpstreamConfigError, UpstreamProtocol};
 
-/// The settings of every TLS connection to the upstream. Sessions are resumed: the store is in these settings.
-pub(super) fn client_config(config: &UpstreamConfig) -> Result<Arc<ClientConfig>, UpstreamConfigError> {
+/// A certificate to show to a server, with its chain and its key.
+pub(crate) struct Identity {
+    pub(crate) chain: Vec<CertificateDer<'static>>,
+    pub(crate) key: PrivateKeyDer<'static>,
+}
+
+/// The settings of every TLS connection to a server. Sessions are resumed, for the store is in these settings, unless there is
+/// a certificate to show: a resumed session would be about the one shown first.
+pub(super) fn client_config(
+    config: &UpstreamConfig,
+    identity: Option<Identity>,
+) -> Result<Arc<ClientConfig>, UpstreamConfigError> {
     let mut roots = machine_roots();
     if let Some(path) = &config.extra_ca_file {
         trust_file(&mut roots, path)?;
     }
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let mut tls = ClientConfig::builder_with_provider(provider)
+    let builder = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .map_err(UpstreamConfigError::Tls)?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
+        .with_root_certificates(roots);
+    let mut tls = match identity {
+        None => builder.with_no_client_auth(),
+        Some(Identity { chain, key }) => {
+            let mut tls = builder.with_client_auth_cert(chain, key).map_err(UpstreamConfigError::Identity)?;
+            tls.resumption = Resumption::disabled();
+            tls
+        }
+    };
     tls.alpn_protocols = match config.protocol {
         UpstreamProtocol::Http1 => vec![b"http/1.1".to_vec()],
         UpstreamProtocol::Http2 => vec![b"h2".to_vec()],

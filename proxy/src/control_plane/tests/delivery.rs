@@ -4,9 +4,12 @@ use mindweave_eventlog::{Batch, Delivery, EventSink, Record, Sequence, SinkError
 
 use super::scripted::{Answer, Asked};
 use super::*;
+use crate::upstream::{Target, UpstreamConfig};
 
 fn sink(control_plane: &Scripted) -> ControlPlaneSink {
-    let client = Client::new(&control_plane.url, &Secret::new(TOKEN.to_owned()), None).unwrap();
+    let target = Target::showing(&UpstreamConfig::new(&control_plane.url), None).unwrap();
+    let (_, target) = tokio::sync::watch::channel(Arc::new(target));
+    let client = Client::new(target, &Secret::new(TOKEN.to_owned())).unwrap();
     ControlPlaneSink::new(Arc::new(client))
 }
 

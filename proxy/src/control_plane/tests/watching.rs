@@ -144,6 +144,7 @@ async fn an_unusable_address_or_token_is_said_at_once() {
             url: url.to_owned(),
             token: Secret::new(token.to_owned()),
             extra_ca_file: None,
+            certificate: None,
             folder: side.folder.path().to_path_buf(),
         };
         let admission = Arc::new(AdmissionControl::new("j".into(), Instant::now()));
