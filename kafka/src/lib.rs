@@ -8,13 +8,17 @@
 
 mod config;
 mod error;
+mod key;
 mod link;
+mod metrics;
+mod sink;
 mod topics;
 
 pub use config::{
     ClientCertificate, Compression, KafkaConfig, Password, Sasl, SaslMechanism, Tls, TopicCare,
 };
 pub use error::KafkaError;
+pub use sink::KafkaSink;
 pub use topics::{Cluster, TOPICS, Topic, USAGE_EVENTS, USAGE_EVENTS_DEAD_LETTER, prepare_topics};
 
 /// Header with the id of the journal that an event was written to, as text.

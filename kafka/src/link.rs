@@ -74,7 +74,7 @@ impl Link {
     }
 
     /// An error of librdkafka, with what is known of the connections where it only says that nothing came.
-    pub(crate) fn error(&self, error: ClientError) -> KafkaError {
+    pub(crate) fn explained(&self, error: ClientError) -> KafkaError {
         match error.rdkafka_error_code() {
             Some(
                 code @ (RDKafkaErrorCode::BrokerTransportFailure

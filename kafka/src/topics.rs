@@ -34,7 +34,7 @@ pub(crate) const MAX_MESSAGE_BYTES: usize = 2 * MAX_PAYLOAD_BYTES;
 /// Replicas where the setting names no number: one may be lost while another is being replaced.
 const USUAL_REPLICATION: usize = 3;
 /// How long one question to the brokers may take. Many times what they need, and as long as an end waits for it.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
+pub(crate) const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long brokers may take to tell each other of new topics.
 const SPREADING_TIMEOUT: Duration = Duration::from_secs(10);
 /// How often they are asked meanwhile.
@@ -133,7 +133,7 @@ impl<'a> Preparation<'a> {
     /// with settings of their own.
     fn metadata(&self) -> Result<Metadata, KafkaError> {
         let metadata = self.client.client().fetch_metadata(None, ANSWER_TIMEOUT);
-        metadata.map_err(|error| self.link.error(error))
+        metadata.map_err(|error| self.link.explained(error))
     }
 
     fn admin(&self) -> Result<AdminClient<Link>, KafkaError> {
@@ -157,7 +157,7 @@ impl<'a> Preparation<'a> {
             .request_timeout(Some(SPREADING_TIMEOUT))
             .operation_timeout(Some(ANSWER_TIMEOUT));
         let results = self.handle.block_on(self.admin()?.create_topics(&new, &options));
-        for result in results.map_err(|error| self.link.error(error))? {
+        for result in results.map_err(|error| self.link.explained(error))? {
             match result {
                 Ok(topic) => {
                     tracing::info!(topic, partitions = self.config.partitions, replicas, "topic created")
