@@ -68,11 +68,22 @@ impl Config {
         Self::build(&Values::new(), &mut Vec::new())
     }
 
-    /// The ledger's SQLite file.
-    pub(crate) fn ledger_file(&self) -> PathBuf {
+    /// The ledger's SQLite file, if it is one.
+    pub(crate) fn ledger_file(&self) -> Option<PathBuf> {
         match &self.control_plane_database {
-            Database::InDataDir => self.data_dir.join(LEDGER_FILE),
-            Database::File(path) => path.clone(),
+            Database::InDataDir => Some(self.data_dir.join(LEDGER_FILE)),
+            Database::File(path) => Some(path.clone()),
+            Database::Server(_) => None,
+        }
+    }
+
+    /// Where the ledger is.
+    pub(crate) fn ledger(&self) -> mindweave_control_plane::Database {
+        use mindweave_control_plane::Database as Ledger;
+        match &self.control_plane_database {
+            Database::InDataDir => Ledger::Sqlite(self.data_dir.join(LEDGER_FILE)),
+            Database::File(path) => Ledger::Sqlite(path.clone()),
+            Database::Server(url) => Ledger::Postgres(url.clone()),
         }
     }
 
@@ -97,17 +108,7 @@ impl Config {
 
     /// Faults that only several keys together show.
     fn contradictions(&self, faults: &mut Vec<Fault>) {
-        match (&self.proxy_tls_cert_file, &self.proxy_tls_key_file) {
-            (Some(_), None) => faults.push(Fault::together(
-                "proxy.tls.key_file",
-                "is missing: `proxy.tls.cert_file` alone cannot serve TLS; set both or neither",
-            )),
-            (None, Some(_)) => faults.push(Fault::together(
-                "proxy.tls.cert_file",
-                "is missing: `proxy.tls.key_file` alone cannot serve TLS; set both or neither",
-            )),
-            (Some(_), Some(_)) | (None, None) => {}
-        }
+        self.halves_of_tls(faults);
         if self.journal_max_bytes.0 / LEAST_JOURNAL_SEGMENTS < self.journal_segment_bytes.0 {
             faults.push(Fault::together(
                 "journal.max_bytes",
@@ -121,10 +122,69 @@ impl Config {
                 "is the address of `proxy.listen`: the proxy would call itself",
             ));
         }
-        if self.proxy_control_plane.is_none() && self.proxy_control_plane_ca_file.is_some() {
+        self.without_control_plane(faults);
+    }
+
+    /// Certificates without keys, keys without certificates, authorities without either.
+    fn halves_of_tls(&self, faults: &mut Vec<Fault>) {
+        for (certificate, key, names, purpose) in [
+            (
+                &self.proxy_tls_cert_file,
+                &self.proxy_tls_key_file,
+                ("proxy.tls.cert_file", "proxy.tls.key_file"),
+                "cannot serve TLS",
+            ),
+            (
+                &self.control_plane_tls_cert_file,
+                &self.control_plane_tls_key_file,
+                ("control_plane.tls.cert_file", "control_plane.tls.key_file"),
+                "cannot serve TLS",
+            ),
+            (
+                &self.proxy_control_plane_cert_file,
+                &self.proxy_control_plane_key_file,
+                ("proxy.control_plane_cert_file", "proxy.control_plane_key_file"),
+                "cannot be shown to the control plane",
+            ),
+        ] {
+            let (missing, given) = match (certificate, key) {
+                (Some(_), None) => (names.1, names.0),
+                (None, Some(_)) => (names.0, names.1),
+                (Some(_), Some(_)) | (None, None) => continue,
+            };
+            faults.push(Fault::together(
+                missing,
+                &format!("is missing: `{given}` alone {purpose}; set both or neither"),
+            ));
+        }
+        if self.control_plane_tls_client_ca_file.is_some() && self.control_plane_tls_cert_file.is_none() {
+            faults.push(Fault::together(
+                "control_plane.tls.cert_file",
+                "is missing: `control_plane.tls.client_ca_file` has no meaning without TLS",
+            ));
+        }
+    }
+
+    /// What has no meaning without a control plane, or without TLS to it.
+    fn without_control_plane(&self, faults: &mut Vec<Fault>) {
+        let Some(url) = &self.proxy_control_plane else {
+            for (given, name) in [
+                (&self.proxy_control_plane_ca_file, "proxy.control_plane_ca_file"),
+                (&self.proxy_control_plane_cert_file, "proxy.control_plane_cert_file"),
+            ] {
+                if given.is_some() {
+                    faults.push(Fault::together(
+                        "proxy.control_plane",
+                        &format!("is missing: `{name}` has no meaning without it"),
+                    ));
+                }
+            }
+            return;
+        };
+        if self.proxy_control_plane_cert_file.is_some() && !url.is_tls() {
             faults.push(Fault::together(
                 "proxy.control_plane",
-                "is missing: `proxy.control_plane_ca_file` has no meaning without it",
+                "must begin with `https://`: `proxy.control_plane_cert_file` has no meaning without TLS",
             ));
         }
     }

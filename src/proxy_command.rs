@@ -14,6 +14,7 @@ use crate::data_plane::{DataPlane, Opened};
 use crate::endpoints::{Announcement, Endpoints, local_url};
 use crate::secrets;
 use crate::startup;
+use crate::wiring;
 
 /// Serves until a signal asks for the end.
 ///
@@ -72,6 +73,7 @@ impl ProxyServer {
             url: url.as_str().to_owned(),
             token,
             extra_ca_file: config.proxy_control_plane_ca_file.clone(),
+            certificate: wiring::control_plane_certificate(config),
             folder: data_dir.path().to_path_buf(),
         };
         let snapshots = Arc::new(SnapshotStore::new(Snapshot::default()));

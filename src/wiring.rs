@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use anyhow::Context;
-use mindweave_control_plane::ControlPlaneConfig;
+use mindweave_control_plane::{ControlPlaneConfig, TlsConfig as ControlPlaneTls};
 use mindweave_eventlog::{JournalConfig, SyncPolicy};
 use mindweave_policy::PolicyCompiler;
 use mindweave_proxy::{
-    BodyLimits, BreakerConfig, ProxyConfig, ServerConfig, TlsConfig, Unregistered, UpstreamConfig,
+    BodyLimits, BreakerConfig, ClientCertificate, ProxyConfig, ServerConfig, TlsConfig, Unregistered,
+    UpstreamConfig,
 };
 
 use crate::config::{Config, JournalSync, Role};
@@ -47,9 +48,25 @@ pub(crate) fn control_plane(
     let arguments = CHECK_POLICIES.into_iter().map(Into::into).collect();
     Ok(ControlPlaneConfig {
         proxy_token,
+        tls: control_plane_tls(config),
         policy_compiler: PolicyCompiler::child(program, arguments),
-        ..ControlPlaneConfig::new(config.control_plane_listen, config.ledger_file(), admin_token, master_key)
+        ..ControlPlaneConfig::new(config.control_plane_listen, config.ledger(), admin_token, master_key)
     })
+}
+
+fn control_plane_tls(config: &Config) -> Option<ControlPlaneTls> {
+    let (certificate, key) =
+        config.control_plane_tls_cert_file.as_ref().zip(config.control_plane_tls_key_file.as_ref())?;
+    let client_ca_file = config.control_plane_tls_client_ca_file.clone();
+    Some(ControlPlaneTls { client_ca_file, ..ControlPlaneTls::new(certificate, key) })
+}
+
+/// What a proxy shows to its control plane.
+pub(crate) fn control_plane_certificate(config: &Config) -> Option<ClientCertificate> {
+    let files =
+        config.proxy_control_plane_cert_file.as_ref().zip(config.proxy_control_plane_key_file.as_ref());
+    let (certificate, key) = files?;
+    Some(ClientCertificate { certificate_file: certificate.clone(), key_file: key.clone() })
 }
 
 /// The proxy's settings.

@@ -1,10 +1,11 @@
 //! What the control plane needs to start.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
 
 use mindweave_policy::{PolicyCompiler, Secret};
 
+use crate::db::Database;
+use crate::http::tls::TlsConfig;
 use crate::rollup::Retention;
 use crate::secrets::MasterKey;
 
@@ -13,8 +14,10 @@ use crate::secrets::MasterKey;
 pub struct ControlPlaneConfig {
     /// Where the API listens; port 0 takes a free one.
     pub listen: SocketAddr,
-    /// The SQLite file. Created, for its owner only, when absent.
-    pub database: PathBuf,
+    /// Serves the API over TLS; without it, in the clear.
+    pub tls: Option<TlsConfig>,
+    /// The ledger.
+    pub database: Database,
     /// Whoever presents it as a bearer token may do everything.
     pub admin_token: Secret,
     /// Whoever presents it as a bearer token gets what proxies get, upstream keys included, and may deliver events. Without one
@@ -31,9 +34,10 @@ pub struct ControlPlaneConfig {
 
 impl ControlPlaneConfig {
     /// Settings with the defaults for everything that has one.
-    pub fn new(listen: SocketAddr, database: PathBuf, admin_token: Secret, master_key: MasterKey) -> Self {
+    pub fn new(listen: SocketAddr, database: Database, admin_token: Secret, master_key: MasterKey) -> Self {
         Self {
             listen,
+            tls: None,
             database,
             admin_token,
             proxy_token: None,

@@ -16,6 +16,7 @@ use crate::entropy::NoEntropy;
 use crate::governance::{Checker, Replays, ReservedSource, ReservedView};
 use crate::http::auth::{AdminToken, ProxyToken};
 use crate::http::problem::chain;
+use crate::http::tls::{Tls, TlsError};
 use crate::http::{router, server};
 use crate::metrics;
 use crate::projects::{HomeError, home_ensure};
@@ -71,6 +72,9 @@ pub enum StartError {
         #[source]
         cause: io::Error,
     },
+    /// TLS cannot be served with the files that are configured.
+    #[error("the control plane cannot serve TLS")]
+    Tls(#[from] TlsError),
     /// No random bytes.
     #[error(transparent)]
     Entropy(#[from] NoEntropy),
@@ -135,6 +139,7 @@ impl ControlPlane {
         let local_addr = listener.local_addr().map_err(listen_failed)?;
         let live = LiveEvents::new();
         let mut tasks = Tasks::new();
+        let tls = config.tls.map(|tls| Tls::start(tls, &mut tasks)).transpose()?;
         let reserved = ReservedSource::default();
         let app = App {
             db: db.clone(),
@@ -156,7 +161,7 @@ impl ControlPlane {
         let sources = RemoteSources::new(ingest.clone());
         let internal = watch::routes(past, feeds.clone(), sources, tasks.stop());
         let router = router::build(app, token, internal, proxy_token);
-        tasks.spawn("api", server::serve(listener, router, tasks.stop()));
+        tasks.spawn("api", server::serve(listener, router, tls, tasks.stop()));
         spawn_background(&mut tasks, &db, &publisher, config.retention);
         Ok(Self { local_addr, db, publisher, ingest, feeds, reserved, tasks })
     }

@@ -33,9 +33,10 @@ mod watch;
 
 pub use config::ControlPlaneConfig;
 pub use control_plane::{ControlPlane, StartError};
-pub use db::{OpenError, StoreError};
+pub use db::{Database, OpenError, StoreError};
 pub use entropy::NoEntropy;
 pub use governance::ReservedView;
+pub use http::tls::{DEFAULT_TLS_RELOAD_INTERVAL, TlsConfig, TlsError};
 pub use rollup::Retention;
 pub use secrets::{MasterKey, MasterKeyError, UnsealError};
 pub use usage::{UsageFeeds, UsageSink, UsageSubscription};

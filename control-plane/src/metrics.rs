@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use jiff::Timestamp;
+
 /// Events delivered by proxies. Label `result`: `new`, or `repeated` for those that were booked before.
 const EVENTS_INGESTED: &str = "mindweave_control_plane_ingested_events_total";
 /// Time of one ingest transaction, the wait for the write lock included.
@@ -10,6 +12,64 @@ const INGEST_TRANSACTION: &str = "mindweave_control_plane_ingest_transaction_sec
 const LIVE_LAGGED: &str = "mindweave_control_plane_live_lagged_events_total";
 /// Failed runs of a background task. Label `task`.
 const TASK_FAILURES: &str = "mindweave_control_plane_task_failures_total";
+/// When a certificate expires, in seconds since 1970; infinite where there is none. Label `certificate`: `server`, or
+/// `client_ca` for the first of the authorities.
+const CERTIFICATE_EXPIRY: &str = "mindweave_control_plane_certificate_expiry_timestamp_seconds";
+/// Reloads of changed certificate files. Label `result`.
+const TLS_RELOADS: &str = "mindweave_control_plane_tls_reloads_total";
+/// Connections whose TLS handshake failed. Label `reason`.
+const HANDSHAKE_FAILURES: &str = "mindweave_control_plane_tls_handshake_failures_total";
+/// Requests of proxies that were refused. Label `reason`.
+const PROXIES_REFUSED: &str = "mindweave_control_plane_refused_proxy_requests_total";
+
+/// Why a TLS handshake failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum HandshakeFailure {
+    /// It took too long.
+    Deadline,
+    /// The client showed a certificate that nobody here vouches for, or that has expired.
+    ClientCertificate,
+    /// Anything else: what is no TLS, versions that do not meet, a client that does not believe ours.
+    Other,
+}
+
+impl HandshakeFailure {
+    const ALL: [Self; 3] = [Self::Deadline, Self::ClientCertificate, Self::Other];
+
+    fn text(self) -> &'static str {
+        match self {
+            Self::Deadline => "deadline",
+            Self::ClientCertificate => "client_certificate",
+            Self::Other => "other",
+        }
+    }
+}
+
+/// Why a proxy was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ProxyRefusal {
+    /// There is no certificate, or it is not vouched for any more.
+    Certificate,
+    /// The token is for another certificate.
+    CertificateName,
+    /// There is no token, or nobody knows it, or it was revoked or has expired.
+    Token,
+    /// The token is not for this.
+    Scope,
+}
+
+impl ProxyRefusal {
+    const ALL: [Self; 4] = [Self::Certificate, Self::CertificateName, Self::Token, Self::Scope];
+
+    fn text(self) -> &'static str {
+        match self {
+            Self::Certificate => "certificate",
+            Self::CertificateName => "certificate_name",
+            Self::Token => "token",
+            Self::Scope => "scope",
+        }
+    }
+}
 
 /// The background tasks that can fail, as their label names them.
 pub(crate) const TASKS: [&str; 3] = ["rollup", "retention", "usage_feed"];
@@ -23,6 +83,22 @@ pub(crate) fn register() {
     metrics::describe_histogram!(INGEST_TRANSACTION, "time to book a batch of events");
     metrics::describe_counter!(LIVE_LAGGED, "events that a watcher missed because it read too slowly");
     metrics::describe_counter!(TASK_FAILURES, "failed runs of a background task");
+    metrics::describe_gauge!(CERTIFICATE_EXPIRY, "when a certificate expires, in seconds since 1970");
+    metrics::describe_counter!(TLS_RELOADS, "reloads of changed certificate files, by result");
+    metrics::describe_counter!(HANDSHAKE_FAILURES, "connections whose TLS handshake failed, by reason");
+    metrics::describe_counter!(PROXIES_REFUSED, "requests of proxies that were refused, by reason");
+    for certificate in ["server", "client_ca"] {
+        certificate_expiry(certificate, None);
+    }
+    for result in ["loaded", "kept_old"] {
+        metrics::counter!(TLS_RELOADS, "result" => result).increment(0);
+    }
+    for reason in HandshakeFailure::ALL {
+        metrics::counter!(HANDSHAKE_FAILURES, "reason" => reason.text()).increment(0);
+    }
+    for reason in ProxyRefusal::ALL {
+        metrics::counter!(PROXIES_REFUSED, "reason" => reason.text()).increment(0);
+    }
     events_ingested(0, 0);
     live_lagged(0);
     for task in TASKS {
@@ -50,4 +126,30 @@ pub(crate) fn live_lagged(events: u64) {
 /// Counts a failed run of a background task.
 pub(crate) fn task_failed(task: &'static str) {
     metrics::counter!(TASK_FAILURES, "task" => task).increment(1);
+}
+
+/// Shows when a certificate expires.
+pub(crate) fn certificate_expiry(certificate: &'static str, at: Option<Timestamp>) {
+    let seconds = at.map_or(f64::INFINITY, |at| at.as_duration().as_secs_f64());
+    metrics::gauge!(CERTIFICATE_EXPIRY, "certificate" => certificate).set(seconds);
+}
+
+/// Counts changed certificate files that are in force.
+pub(crate) fn tls_reloaded() {
+    metrics::counter!(TLS_RELOADS, "result" => "loaded").increment(1);
+}
+
+/// Counts changed certificate files that cannot be used.
+pub(crate) fn tls_reload_failed() {
+    metrics::counter!(TLS_RELOADS, "result" => "kept_old").increment(1);
+}
+
+/// Counts a failed handshake.
+pub(crate) fn handshake_failed(reason: HandshakeFailure) {
+    metrics::counter!(HANDSHAKE_FAILURES, "reason" => reason.text()).increment(1);
+}
+
+/// Counts a refused request of a proxy.
+pub(crate) fn proxy_refused(reason: ProxyRefusal) {
+    metrics::counter!(PROXIES_REFUSED, "reason" => reason.text()).increment(1);
 }

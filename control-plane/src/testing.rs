@@ -10,7 +10,7 @@ use mindweave_metering::{
 };
 use tempfile::TempDir;
 
-use crate::db::Db;
+use crate::db::{Database, Db, sql};
 use crate::usage::{Ingest, LiveEvents};
 
 /// 2026-01-15T12:00:00Z in microseconds: the moment around which tests' events lie.
@@ -34,7 +34,7 @@ pub(crate) struct Ledger {
 impl Ledger {
     pub(crate) async fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let db = Db::open(&folder.path().join("ledger.db")).await.unwrap();
+        let db = Db::open(&Database::Sqlite(folder.path().join("ledger.db"))).await.unwrap();
         let live = LiveEvents::new();
         Self { ingest: Ingest::new(db.clone(), live.clone()), live, db, _folder: folder }
     }
@@ -46,7 +46,7 @@ impl Ledger {
 
     /// One number.
     pub(crate) async fn number(&self, sql: &'static str) -> i64 {
-        sqlx::query_scalar(sql).fetch_one(self.db.readers()).await.unwrap()
+        sql::query_scalar(sql).fetch_one(self.db.readers()).await.unwrap()
     }
 }
 
@@ -58,7 +58,7 @@ pub(crate) async fn install(db: &Db) {
         "INSERT INTO projects (id, org_id, name, created_at) VALUES ('prj_1', 'org_1', 'default', 0)",
         "INSERT INTO installation (only_row, default_project_id, snapshot_revision) VALUES (1, 'prj_1', 1)",
     ] {
-        sqlx::query(sql).execute(&mut *tx).await.unwrap();
+        sql::query(sql).execute(&mut *tx).await.unwrap();
     }
     tx.commit().await.unwrap();
 }

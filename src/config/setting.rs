@@ -5,6 +5,7 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use mindweave_policy::Secret;
 use mindweave_proxy::{BatchResults, JournalFull, Unregistered, UpstreamProtocol};
 use ureq::http::uri::Authority;
 
@@ -173,14 +174,20 @@ pub(crate) enum Database {
     InDataDir,
     /// `sqlite:PATH`
     File(PathBuf),
+    /// `postgres://..`
+    Server(Secret),
 }
 
 impl Setting for Database {
     fn allowed() -> String {
-        "`sqlite:` (a file in `data_dir`) or `sqlite:PATH`".to_owned()
+        "`sqlite:` (a file in `data_dir`), `sqlite:PATH` or `postgres://USER:PASSWORD@HOST:PORT/DATABASE`"
+            .to_owned()
     }
 
     fn read(text: &str) -> Option<Self> {
+        if text.starts_with("postgres://") || text.starts_with("postgresql://") {
+            return Some(Self::Server(Secret::new(text.to_owned())));
+        }
         match text.strip_prefix("sqlite:")? {
             "" => Some(Self::InDataDir),
             path => Some(Self::File(PathBuf::from(path))),

@@ -69,8 +69,12 @@ settings! {
     proxy_unregistered: Option<Unregistered> = "proxy.unregistered" or "";
     /// The control plane of `mindweave proxy`, which cannot do without one. Use `https` unless it is on the same machine: Claude keys come from there.
     proxy_control_plane: Option<BaseUrl> = "proxy.control_plane" or "";
-    /// PEM file of certificate authorities to trust in front of the control plane beside the machine's own.
+    /// PEM file of certificate authorities to trust in front of the control plane beside the machine's own. Read again when it changes.
     proxy_control_plane_ca_file: Option<PathBuf> = "proxy.control_plane_ca_file" or "";
+    /// PEM file of the certificate chain to show to the control plane, where that wants one. Read again when it changes.
+    proxy_control_plane_cert_file: Option<PathBuf> = "proxy.control_plane_cert_file" or "";
+    /// PEM file of that certificate's private key.
+    proxy_control_plane_key_file: Option<PathBuf> = "proxy.control_plane_key_file" or "";
     /// Load balancers in front of the proxy whose `x-forwarded-for` says who the client is, for policies that decide by address. Everybody else's is not believed.
     proxy_trusted_proxies: Networks = "proxy.trusted_proxies" or "";
     /// The URL by which clients reach the proxy, for `results_url` in batch objects. Without it, each request's own `Host` is used.
@@ -119,6 +123,12 @@ settings! {
     control_plane_admin_listen: SocketAddr = "control_plane.admin_listen" or "127.0.0.1:9091";
     /// The ledger.
     control_plane_database: Database = "control_plane.database" or "sqlite:";
+    /// PEM file of the certificate chain to serve the API with, over TLS. Read again when it changes.
+    control_plane_tls_cert_file: Option<PathBuf> = "control_plane.tls.cert_file" or "";
+    /// PEM file of that certificate's private key.
+    control_plane_tls_key_file: Option<PathBuf> = "control_plane.tls.key_file" or "";
+    /// PEM file of the authorities that vouch for proxies. With it, proxies need a certificate of theirs beside their token; people's clients still need a token only. Read again when it changes.
+    control_plane_tls_client_ca_file: Option<PathBuf> = "control_plane.tls.client_ca_file" or "";
 
     /// How long a proxy may hear nothing of the ledger before its figures of budgets count as old. What happens then is each budget's own `on_stale`.
     governance_stale_after: Duration = "governance.stale_after" or "30s";

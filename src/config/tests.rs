@@ -32,7 +32,7 @@ fn without_file_and_variables_every_setting_has_its_default() {
     assert_eq!(config.proxy_listen.to_string(), "127.0.0.1:8000");
     assert_eq!(config.proxy_upstream.as_str(), "https://api.anthropic.com");
     assert_eq!(config.proxy_limits_message_bytes, ByteSize(32 << 20));
-    assert_eq!(config.ledger_file(), PathBuf::from("./mindweave-data/ledger.sqlite"));
+    assert_eq!(config.ledger_file(), Some(PathBuf::from("./mindweave-data/ledger.sqlite")));
     assert!(config.proxy_upstream_ca_file.is_none());
 }
 
@@ -164,7 +164,7 @@ fn free_ports_never_collide() {
 
 #[test]
 fn a_value_that_may_hold_a_password_is_not_repeated() {
-    let found = faults("control_plane.database = 'postgres://me:s3cret@db/x'", &[]);
+    let found = faults("control_plane.database = 'mysql://me:s3cret@db/x'", &[]);
     assert!(found[0].contains("`control_plane.database` is set, but must be"), "{found:#?}");
     assert!(!found[0].contains("s3cret"), "{found:#?}");
 }

@@ -92,7 +92,7 @@ fn master_key(config: &Config, environment: &Environment) -> Check {
         };
     }
     let file = config.data_dir.join(MASTER_KEY_FILE);
-    if !file.is_file() && config.ledger_file().is_file() {
+    if !file.is_file() && config.ledger_file().is_some_and(|file| file.is_file()) {
         let detail = format!(
             "{} is missing, but there is a ledger: stored Claude keys cannot be opened",
             file.display()

@@ -1,9 +1,9 @@
 //! Sums over time, stitched from the levels at their watermarks.
 
 use serde::Serialize;
-use sqlx::{FromRow, QueryBuilder, Sqlite};
+use sqlx::FromRow;
 
-use crate::db::{Db, Doing, StoreError};
+use crate::db::{Db, Doing, StoreError, sql::QueryBuilder};
 use crate::rollup::{Level, State, states_read};
 use crate::usage::totals::{self, Totals};
 
@@ -81,7 +81,7 @@ pub(crate) async fn usage_query(db: &Db, query: &UsageQuery, limit: u64) -> Resu
     Ok(Answer::Rows(rows))
 }
 
-fn build(query: &UsageQuery, state: &State) -> QueryBuilder<Sqlite> {
+fn build(query: &UsageQuery, state: &State) -> QueryBuilder {
     let mut sql = QueryBuilder::new("SELECT bucket");
     for dimension in GroupBy::ALL {
         let column = dimension.column();

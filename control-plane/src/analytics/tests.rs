@@ -7,7 +7,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 use super::store::{Answer, GroupBy, UsageQuery, UsageRow, usage_query};
-use crate::db::Db;
+use crate::db::{Db, sql};
 use crate::rollup::{Level, Retention, retention_run, rollup_run};
 use crate::testing::{DAY, HOUR, Ledger, MINUTE, NOON, SECOND, at, event, record};
 use crate::usage::decode;
@@ -137,7 +137,7 @@ async fn sums_survive_the_end_of_what_they_were_made_from() {
     for table in ["usage_events", "usage_minute", "usage_hour"] {
         let sql = format!("SELECT count(*) FROM {table}");
         let rows: i64 =
-            sqlx::query_scalar(sqlx::AssertSqlSafe(sql)).fetch_one(ledger.db.readers()).await.unwrap();
+            sql::query_scalar(sqlx::AssertSqlSafe(sql)).fetch_one(ledger.db.readers()).await.unwrap();
         assert_eq!(rows, 0, "{table}");
     }
     let days = ask(&ledger.db, Level::Day, Level::Day.floor(NOON)).await.unwrap();

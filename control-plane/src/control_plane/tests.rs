@@ -18,6 +18,7 @@ use tempfile::TempDir;
 use ureq::http::{HeaderMap, Request};
 
 use super::*;
+use crate::db::Database;
 use crate::secrets::MasterKey;
 use mindweave_policy::Secret;
 
@@ -59,7 +60,7 @@ fn config(folder: &Path, master_key_byte: &str) -> ControlPlaneConfig {
     let master_key = MasterKey::from_text(&master_key_byte.repeat(32)).unwrap();
     let century = Duration::from_secs(100 * 365 * 86_400); // the tests' events have fixed times, long ago
     let retention = Retention { raw: century, minute: century, hour: century };
-    let database = folder.join("ledger.db");
+    let database = Database::Sqlite(folder.join("ledger.db"));
     ControlPlaneConfig {
         retention,
         ..ControlPlaneConfig::new(listen, database, Secret::new(TOKEN.into()), master_key)

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use mindweave_policy::Fingerprint;
 use serde::Serialize;
-use sqlx::{AssertSqlSafe, FromRow, SqliteConnection};
+use sqlx::{AssertSqlSafe, FromRow};
 
-use crate::db::{Db, Doing, StoreError};
+use crate::db::{Connection, Db, Doing, StoreError, sql};
 use crate::snapshot::revision_raise;
 use crate::stored::{labels, labels_json, roles, roles_json, timestamp};
 
@@ -68,7 +68,7 @@ pub(crate) async fn credential_insert(
     fingerprint: &Fingerprint,
 ) -> Result<Option<u64>, StoreError> {
     let mut tx = db.begin_write().await?;
-    let inserted = sqlx::query(
+    let inserted = sql::query(
         "INSERT INTO client_credentials (id, project_id, name, fingerprint, hint, team_id, user_id, roles, labels,
              created_at)
          SELECT ?, id, ?, ?, ?, ?, ?, ?, ?, ? FROM projects WHERE id = ?",
@@ -96,12 +96,12 @@ pub(crate) async fn credential_insert(
 
 /// The credential of this project with this id.
 pub(crate) async fn credential_view(
-    tx: &mut SqliteConnection,
+    tx: &mut Connection,
     project_id: &str,
     id: &str,
 ) -> Result<Option<Credential>, StoreError> {
     let sql = format!("{SELECT} WHERE id = ? AND project_id = ?");
-    let row: Option<CredentialRow> = sqlx::query_as(AssertSqlSafe(sql))
+    let row: Option<CredentialRow> = sql::query_as(AssertSqlSafe(sql))
         .bind(id)
         .bind(project_id)
         .fetch_optional(tx)
@@ -112,10 +112,10 @@ pub(crate) async fn credential_view(
 
 /// Replaces what can be changed of a credential.
 pub(crate) async fn credential_update(
-    tx: &mut SqliteConnection,
+    tx: &mut Connection,
     credential: &Credential,
 ) -> Result<(), StoreError> {
-    sqlx::query(
+    sql::query(
         "UPDATE client_credentials SET name = ?, team_id = ?, user_id = ?, roles = ?, labels = ? WHERE id = ?",
     )
     .bind(&credential.name)
@@ -138,7 +138,7 @@ pub(crate) async fn credential_list(
     limit: u64,
 ) -> Result<Vec<Credential>, StoreError> {
     let sql = format!("{SELECT} WHERE project_id = ? AND id > ? ORDER BY id LIMIT ?");
-    let rows: Vec<CredentialRow> = sqlx::query_as(AssertSqlSafe(sql))
+    let rows: Vec<CredentialRow> = sql::query_as(AssertSqlSafe(sql))
         .bind(project_id)
         .bind(after)
         .bind(i64::try_from(limit).unwrap_or(i64::MAX))
@@ -156,7 +156,7 @@ pub(crate) async fn credential_delete(
     id: &str,
 ) -> Result<Option<u64>, StoreError> {
     let mut tx = db.begin_write().await?;
-    let deleted = sqlx::query("DELETE FROM client_credentials WHERE id = ? AND project_id = ?")
+    let deleted = sql::query("DELETE FROM client_credentials WHERE id = ? AND project_id = ?")
         .bind(id)
         .bind(project_id)
         .execute(&mut *tx)

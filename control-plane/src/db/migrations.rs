@@ -18,12 +18,24 @@ const SQLITE: &[(i64, &str, &str)] = &[
     (7, "governance_revisions", include_str!("../../../migrations/sqlite/0007_governance_revisions.sql")),
 ];
 
+/// The same for PostgreSQL.
+const POSTGRES: &[(i64, &str, &str)] = &[];
+
 /// Brings a SQLite database up to date, each migration in its own transaction.
 pub(crate) fn sqlite() -> Migrator {
+    migrator(SQLITE)
+}
+
+/// Brings a PostgreSQL database up to date, each migration in its own transaction.
+pub(crate) fn postgres() -> Migrator {
+    migrator(POSTGRES)
+}
+
+fn migrator(list: &[(i64, &'static str, &'static str)]) -> Migrator {
     let migration = |&(version, description, sql): &(i64, &'static str, &'static str)| {
         Migration::new(version, description.into(), MigrationType::Simple, sql.into_sql_str(), false)
     };
-    Migrator::with_migrations(SQLITE.iter().map(migration).collect())
+    Migrator::with_migrations(list.iter().map(migration).collect())
 }
 
 #[cfg(test)]

@@ -1,8 +1,6 @@
 //! How much may be in force. Everything of it is in the memory of every proxy, and some of it is asked for every request.
 
-use sqlx::SqliteConnection;
-
-use crate::db::{Doing, StoreError};
+use crate::db::{Connection, Doing, StoreError, sql};
 use crate::http::problem::{Code, Problem};
 
 /// What is bounded.
@@ -42,9 +40,9 @@ impl Bounded {
 }
 
 /// Refuses one more than there may be, in the transaction that would make it.
-pub(super) async fn check_room(tx: &mut SqliteConnection, bounded: Bounded) -> Result<(), Problem> {
+pub(super) async fn check_room(tx: &mut Connection, bounded: Bounded) -> Result<(), Problem> {
     let count: Result<i64, StoreError> =
-        sqlx::query_scalar(bounded.count_sql()).fetch_one(tx).await.doing("counting what is in force");
+        sql::query_scalar(bounded.count_sql()).fetch_one(tx).await.doing("counting what is in force");
     let most = bounded.most();
     if count? < most {
         return Ok(());
@@ -62,11 +60,11 @@ const MAX_POLICY_BYTES: usize = 64 << 20;
 
 /// Refuses content that makes all policies too large together, in the transaction that would make it the policy's.
 pub(super) async fn check_policy_bytes(
-    tx: &mut SqliteConnection,
+    tx: &mut Connection,
     policy_id: &str,
     (rego, data): (&str, &serde_json::Value),
 ) -> Result<(), Problem> {
-    let others: Result<i64, StoreError> = sqlx::query_scalar(
+    let others: Result<i64, StoreError> = sql::query_scalar(
         "SELECT coalesce(sum(octet_length(v.rego) + octet_length(v.data)), 0)
          FROM policies p JOIN policy_versions v ON v.policy_id = p.id AND v.version = p.version
          WHERE p.deleted_at IS NULL AND p.id <> ?",
@@ -95,7 +93,7 @@ mod tests {
     async fn the_last_place_is_given_away_and_no_further_one() {
         let ledger = Ledger::new().await;
         let mut tx = ledger.db.begin_write().await.unwrap();
-        sqlx::query("INSERT INTO orgs (id, name, created_at) VALUES ('org_1', 'x', 0)")
+        sql::query("INSERT INTO orgs (id, name, created_at) VALUES ('org_1', 'x', 0)")
             .execute(&mut *tx)
             .await
             .unwrap();
@@ -103,13 +101,13 @@ mod tests {
             "WITH RECURSIVE numbers (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < 9999)
              INSERT INTO quotas (id, org_id, name, spec, created_at, updated_at)
              SELECT 'quo_' || n, 'org_1', n, '{}', 0, 0 FROM numbers";
-        sqlx::query(fill).execute(&mut *tx).await.unwrap();
+        sql::query(fill).execute(&mut *tx).await.unwrap();
         check_room(&mut tx, Bounded::Quotas).await.unwrap();
         let last = "INSERT INTO quotas (id, org_id, name, spec, created_at, updated_at) VALUES ('q', 'org_1', 'q', '{}', 0, 0)";
-        sqlx::query(last).execute(&mut *tx).await.unwrap();
+        sql::query(last).execute(&mut *tx).await.unwrap();
         check_room(&mut tx, Bounded::Quotas).await.unwrap_err();
         check_room(&mut tx, Bounded::Limits).await.unwrap();
-        sqlx::query("UPDATE quotas SET deleted_at = 1 WHERE id = 'q'").execute(&mut *tx).await.unwrap();
+        sql::query("UPDATE quotas SET deleted_at = 1 WHERE id = 'q'").execute(&mut *tx).await.unwrap();
         check_room(&mut tx, Bounded::Quotas).await.unwrap();
     }
 
@@ -126,14 +124,14 @@ mod tests {
              SELECT id, 1, 'an old version counts nothing', '{}', 'p', '[]', '[]', 0 FROM policies
              UNION ALL SELECT id, 2, printf('%.1048574c', 'x'), '{}', 'p', '[]', '[]', 0 FROM policies",
         ] {
-            sqlx::query(sql).execute(&mut *tx).await.unwrap();
+            sql::query(sql).execute(&mut *tx).await.unwrap();
         }
         let data = serde_json::json!({});
         let (fits, too_long) = ("x".repeat((1 << 20) - 2), "x".repeat((1 << 20) - 1));
         check_policy_bytes(&mut tx, "pol_new", (&fits, &data)).await.unwrap();
         check_policy_bytes(&mut tx, "pol_new", (&too_long, &data)).await.unwrap_err();
         check_policy_bytes(&mut tx, "pol_7", (&too_long, &data)).await.unwrap();
-        sqlx::query("UPDATE policies SET deleted_at = 1 WHERE id = 'pol_7'").execute(&mut *tx).await.unwrap();
+        sql::query("UPDATE policies SET deleted_at = 1 WHERE id = 'pol_7'").execute(&mut *tx).await.unwrap();
         check_policy_bytes(&mut tx, "pol_new", (&too_long, &data)).await.unwrap();
     }
 }

@@ -1,14 +1,12 @@
 //! Ends a change: raises the revision, commits, and waits until the change is in force.
 
-use sqlx::{Sqlite, Transaction};
-
 use crate::app::App;
-use crate::db::{Doing, StoreError};
+use crate::db::{Doing, StoreError, Transaction};
 use crate::http::problem::{Code, Problem};
 use crate::snapshot::revision_raise;
 
 /// Commits a change that proxies must see, and returns when those of this process see it.
-pub(crate) async fn commit(app: &App, mut tx: Transaction<'static, Sqlite>) -> Result<(), Problem> {
+pub(crate) async fn commit(app: &App, mut tx: Transaction) -> Result<(), Problem> {
     let revision = revision_raise(&mut tx).await?;
     tx.commit().await.doing("committing a change of governance")?;
     app.publisher.publish_through(revision).await;

@@ -2,11 +2,10 @@
 //! not exist would hold nobody back, and nobody would notice.
 
 use mindweave_policy::{Subject, SubjectKind};
-use sqlx::SqliteConnection;
 
 use super::subjects::{carrier_exists, subject_exists};
 use crate::app::Home;
-use crate::db::StoreError;
+use crate::db::{Connection, StoreError};
 use crate::http::body::Fields;
 
 /// Longest id in a scope, in bytes; that of the ids which keys carry.
@@ -26,7 +25,7 @@ pub(super) enum Scopes {
 
 /// Reads the scope. What is not given stays as it was, or is the organisation.
 pub(super) async fn scope_read(
-    tx: &mut SqliteConnection,
+    tx: &mut Connection,
     home: &Home,
     fields: &mut Fields,
     scopes: Scopes,
@@ -63,7 +62,7 @@ fn shape(scopes: Scopes) -> &'static str {
 }
 
 async fn fault(
-    tx: &mut SqliteConnection,
+    tx: &mut Connection,
     home: &Home,
     scopes: Scopes,
     subject: &Subject,
@@ -86,7 +85,7 @@ async fn fault(
 /// What an admin should know about a scope that is right in form. Teams and users are whatever keys carry: one that no
 /// key carries is counted by nobody, which is probably a slip of the pen.
 pub(super) async fn scope_warning(
-    tx: &mut SqliteConnection,
+    tx: &mut Connection,
     subject: &Subject,
 ) -> Result<Option<String>, StoreError> {
     let Some(id) = subject.id.as_deref() else { return Ok(None) };

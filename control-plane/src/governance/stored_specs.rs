@@ -6,27 +6,27 @@ use std::sync::Arc;
 use mindweave_metering::{OrgId, PolicyId};
 use mindweave_policy::{Governance, LimitSpec, OrgEntry, PolicySpec, QuotaSpec};
 use serde::de::DeserializeOwned;
-use sqlx::{FromRow, SqliteConnection};
+use sqlx::FromRow;
 
-use crate::db::{Doing, StoreError};
+use crate::db::{Connection, Doing, StoreError, sql};
 
 /// Rises with every change of what [`governance_read`] reads.
-pub(crate) async fn governance_revision(tx: &mut SqliteConnection) -> Result<i64, StoreError> {
+pub(crate) async fn governance_revision(tx: &mut Connection) -> Result<i64, StoreError> {
     revision(tx, "SELECT governance_revision FROM installation").await
 }
 
 /// Rises with every change of what [`quotas_read`] reads, and of the zones in which windows begin.
-pub(crate) async fn budgets_revision(tx: &mut SqliteConnection) -> Result<i64, StoreError> {
+pub(crate) async fn budgets_revision(tx: &mut Connection) -> Result<i64, StoreError> {
     revision(tx, "SELECT budgets_revision FROM installation").await
 }
 
-async fn revision(tx: &mut SqliteConnection, sql: &'static str) -> Result<i64, StoreError> {
-    let revision = sqlx::query_scalar(sql).fetch_optional(tx).await.doing("reading a revision")?;
+async fn revision(tx: &mut Connection, sql: &'static str) -> Result<i64, StoreError> {
+    let revision = sql::query_scalar(sql).fetch_optional(tx).await.doing("reading a revision")?;
     Ok(revision.unwrap_or(0)) // 0 in an empty database
 }
 
 /// Everything in force: policies that are not `off`, limits and budgets, in the order in which they were made.
-pub(crate) async fn governance_read(tx: &mut SqliteConnection) -> Result<Governance, StoreError> {
+pub(crate) async fn governance_read(tx: &mut Connection) -> Result<Governance, StoreError> {
     Ok(Governance {
         orgs: orgs_read(tx).await?,
         policies: policies_read(tx).await?,
@@ -36,26 +36,24 @@ pub(crate) async fn governance_read(tx: &mut SqliteConnection) -> Result<Governa
 }
 
 /// Every budget, in the order in which they were made.
-pub(crate) async fn quotas_read(tx: &mut SqliteConnection) -> Result<Vec<Arc<QuotaSpec>>, StoreError> {
-    let rows: Vec<String> =
-        sqlx::query_scalar("SELECT spec FROM quotas WHERE deleted_at IS NULL ORDER BY id")
-            .fetch_all(tx)
-            .await
-            .doing("reading budgets")?;
+pub(crate) async fn quotas_read(tx: &mut Connection) -> Result<Vec<Arc<QuotaSpec>>, StoreError> {
+    let rows: Vec<String> = sql::query_scalar("SELECT spec FROM quotas WHERE deleted_at IS NULL ORDER BY id")
+        .fetch_all(tx)
+        .await
+        .doing("reading budgets")?;
     rows.iter().map(|spec| parse(spec, "a budget").map(Arc::new)).collect()
 }
 
-async fn limits_read(tx: &mut SqliteConnection) -> Result<Vec<Arc<LimitSpec>>, StoreError> {
-    let rows: Vec<String> =
-        sqlx::query_scalar("SELECT spec FROM limits WHERE deleted_at IS NULL ORDER BY id")
-            .fetch_all(tx)
-            .await
-            .doing("reading rate limits")?;
+async fn limits_read(tx: &mut Connection) -> Result<Vec<Arc<LimitSpec>>, StoreError> {
+    let rows: Vec<String> = sql::query_scalar("SELECT spec FROM limits WHERE deleted_at IS NULL ORDER BY id")
+        .fetch_all(tx)
+        .await
+        .doing("reading rate limits")?;
     rows.iter().map(|spec| parse(spec, "a rate limit").map(Arc::new)).collect()
 }
 
-async fn orgs_read(tx: &mut SqliteConnection) -> Result<HashMap<OrgId, OrgEntry>, StoreError> {
-    let rows: Vec<(String, String, String)> = sqlx::query_as("SELECT id, name, time_zone FROM orgs")
+async fn orgs_read(tx: &mut Connection) -> Result<HashMap<OrgId, OrgEntry>, StoreError> {
+    let rows: Vec<(String, String, String)> = sql::query_as("SELECT id, name, time_zone FROM orgs")
         .fetch_all(tx)
         .await
         .doing("reading organisations")?;
@@ -96,8 +94,8 @@ impl TryFrom<PolicyRow> for PolicySpec {
     }
 }
 
-async fn policies_read(tx: &mut SqliteConnection) -> Result<Vec<Arc<PolicySpec>>, StoreError> {
-    let rows: Vec<PolicyRow> = sqlx::query_as(
+async fn policies_read(tx: &mut Connection) -> Result<Vec<Arc<PolicySpec>>, StoreError> {
+    let rows: Vec<PolicyRow> = sql::query_as(
         "SELECT p.id, p.org_id, p.name, p.version, p.mode, p.scope, p.on_error, v.rego, v.data
          FROM policies p JOIN policy_versions v ON v.policy_id = p.id AND v.version = p.version
          WHERE p.deleted_at IS NULL AND p.mode <> 'off' ORDER BY p.id",

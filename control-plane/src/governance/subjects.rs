@@ -1,14 +1,13 @@
 //! All SQL of whom policies, limits and budgets are about.
 
 use mindweave_policy::SubjectKind;
-use sqlx::SqliteConnection;
 
 use crate::app::Home;
-use crate::db::{Doing, StoreError};
+use crate::db::{Connection, Doing, StoreError, sql};
 
 /// Whether there is such an organisation, project or key. Teams and users have no table: any id may be one.
 pub(super) async fn subject_exists(
-    tx: &mut SqliteConnection,
+    tx: &mut Connection,
     home: &Home,
     kind: SubjectKind,
     id: &str,
@@ -19,12 +18,12 @@ pub(super) async fn subject_exists(
         SubjectKind::Project => "SELECT EXISTS (SELECT 1 FROM projects WHERE id = ?)",
         SubjectKind::Key => "SELECT EXISTS (SELECT 1 FROM keys WHERE id = ?)",
     };
-    sqlx::query_scalar(sql).bind(id).fetch_one(tx).await.doing("looking for the subject of a scope")
+    sql::query_scalar(sql).bind(id).fetch_one(tx).await.doing("looking for the subject of a scope")
 }
 
 /// Whether any key that is not revoked, or any credential, carries this team or user.
 pub(super) async fn carrier_exists(
-    tx: &mut SqliteConnection,
+    tx: &mut Connection,
     kind: SubjectKind,
     id: &str,
 ) -> Result<bool, StoreError> {
@@ -39,5 +38,5 @@ pub(super) async fn carrier_exists(
         }
         SubjectKind::Org | SubjectKind::Project | SubjectKind::Key => return Ok(true),
     };
-    sqlx::query_scalar(sql).bind(id).fetch_one(tx).await.doing("looking for who carries a scope")
+    sql::query_scalar(sql).bind(id).fetch_one(tx).await.doing("looking for who carries a scope")
 }

@@ -7,6 +7,7 @@ pub(crate) mod problem;
 pub(crate) mod query;
 pub(crate) mod router;
 pub(crate) mod server;
+pub(crate) mod tls;
 mod write_deadline;
 
 use serde::Serialize;

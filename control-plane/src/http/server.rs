@@ -1,4 +1,4 @@
-//! The listener: bounded connections, a limit on slow heads, and a stop that lets running requests end.
+//! The listener: bounded connections, plain or over TLS, a limit on slow heads, and a stop that lets running requests end.
 
 use std::io;
 use std::net::SocketAddr;
@@ -6,14 +6,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use hyper::Request;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
+use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use socket2::SockRef;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 
+use super::tls::{Handshaken, PeerCertificate, Tls};
 use super::write_deadline::WriteDeadline;
 use crate::tasks::Stop;
 
@@ -43,8 +48,9 @@ pub(crate) fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     socket.listen(ACCEPT_BACKLOG)
 }
 
-/// Serves until stopped, then until running requests have ended.
-pub(crate) async fn serve(listener: TcpListener, router: Router, mut stop: Stop) {
+/// Serves until stopped, then until running requests have ended. Every connection speaks TLS where there is some, and a
+/// request then carries the certificate that its client has shown, as an extension.
+pub(crate) async fn serve(listener: TcpListener, router: Router, tls: Option<Tls>, mut stop: Stop) {
     let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     let mut connections = JoinSet::new();
     loop {
@@ -55,7 +61,7 @@ pub(crate) async fn serve(listener: TcpListener, router: Router, mut stop: Stop)
         };
         match next {
             Ok((stream, place)) => {
-                connections.spawn(connection(stream, router.clone(), stop.clone(), place));
+                connections.spawn(connection(stream, router.clone(), tls.clone(), stop.clone(), place));
             }
             Err(error) => {
                 tracing::warn!(%error, "connection not accepted");
@@ -83,8 +89,38 @@ async fn accept(
     Ok((stream, place))
 }
 
-async fn connection(stream: TcpStream, router: Router, mut stop: Stop, _place: OwnedSemaphorePermit) {
-    let service = TowerToHyperService::new(router);
+async fn connection(
+    stream: TcpStream,
+    router: Router,
+    tls: Option<Tls>,
+    mut stop: Stop,
+    _place: OwnedSemaphorePermit,
+) {
+    let Some(tls) = tls else { return exchange(stream, None, router, stop).await };
+    let handshaken = tokio::select! {
+        handshaken = tls.accept(stream) => handshaken,
+        () = stop.stopped() => return,
+    };
+    if let Some(Handshaken { stream, peer }) = handshaken {
+        // Boxed: a task is as large as its largest state.
+        Box::pin(exchange(stream, peer, router, stop)).await;
+    }
+}
+
+/// Answers the requests of one connection until it ends.
+async fn exchange(
+    stream: impl AsyncRead + AsyncWrite + Unpin,
+    peer: Option<PeerCertificate>,
+    router: Router,
+    mut stop: Stop,
+) {
+    let router = TowerToHyperService::new(router);
+    let service = service_fn(move |mut request: Request<Incoming>| {
+        if let Some(peer) = &peer {
+            request.extensions_mut().insert(peer.clone());
+        }
+        router.call(request)
+    });
     let serving = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT)

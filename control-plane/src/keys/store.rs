@@ -6,9 +6,9 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use mindweave_policy::Fingerprint;
 use serde::Serialize;
-use sqlx::{AssertSqlSafe, FromRow, SqliteConnection};
+use sqlx::{AssertSqlSafe, FromRow};
 
-use crate::db::{Db, Doing, StoreError};
+use crate::db::{Connection, Db, Doing, StoreError, sql};
 use crate::snapshot::revision_raise;
 use crate::stored::{labels, labels_json, roles, roles_json, timestamp};
 
@@ -73,7 +73,7 @@ pub(crate) async fn key_insert(
     fingerprint: &Fingerprint,
 ) -> Result<Option<u64>, StoreError> {
     let mut tx = db.begin_write().await?;
-    let inserted = sqlx::query(
+    let inserted = sql::query(
         "INSERT INTO keys (id, project_id, name, fingerprint, hint, team_id, user_id, roles, labels, created_at,
              expires_at)
          SELECT ?, id, ?, ?, ?, ?, ?, ?, ?, ?, ? FROM projects WHERE id = ?",
@@ -102,12 +102,12 @@ pub(crate) async fn key_insert(
 
 /// The key of this project with this id, also when it was revoked.
 pub(crate) async fn key_view(
-    tx: &mut SqliteConnection,
+    tx: &mut Connection,
     project_id: &str,
     key_id: &str,
 ) -> Result<Option<Key>, StoreError> {
     let sql = format!("{SELECT} WHERE id = ? AND project_id = ?");
-    let row: Option<KeyRow> = sqlx::query_as(AssertSqlSafe(sql))
+    let row: Option<KeyRow> = sql::query_as(AssertSqlSafe(sql))
         .bind(key_id)
         .bind(project_id)
         .fetch_optional(tx)
@@ -117,8 +117,8 @@ pub(crate) async fn key_view(
 }
 
 /// Replaces what can be changed of a key.
-pub(crate) async fn key_update(tx: &mut SqliteConnection, key: &Key) -> Result<(), StoreError> {
-    sqlx::query(
+pub(crate) async fn key_update(tx: &mut Connection, key: &Key) -> Result<(), StoreError> {
+    sql::query(
         "UPDATE keys SET name = ?, team_id = ?, user_id = ?, roles = ?, labels = ?, expires_at = ? WHERE id = ?",
     )
     .bind(&key.name)
@@ -142,7 +142,7 @@ pub(crate) async fn key_list(
     limit: u64,
 ) -> Result<Vec<Key>, StoreError> {
     let sql = format!("{SELECT} WHERE project_id = ? AND id > ? ORDER BY id LIMIT ?");
-    let rows: Vec<KeyRow> = sqlx::query_as(AssertSqlSafe(sql))
+    let rows: Vec<KeyRow> = sql::query_as(AssertSqlSafe(sql))
         .bind(project_id)
         .bind(after)
         .bind(i64::try_from(limit).unwrap_or(i64::MAX))
@@ -162,7 +162,7 @@ pub(crate) async fn key_revoke(
 ) -> Result<Option<u64>, StoreError> {
     let mut tx = db.begin_write().await?;
     let found =
-        sqlx::query("UPDATE keys SET revoked_at = coalesce(revoked_at, ?) WHERE id = ? AND project_id = ?")
+        sql::query("UPDATE keys SET revoked_at = coalesce(revoked_at, ?) WHERE id = ? AND project_id = ?")
             .bind(now.as_microsecond())
             .bind(key_id)
             .bind(project_id)

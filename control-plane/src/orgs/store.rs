@@ -6,9 +6,9 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use mindweave_metering::OrgId;
 use serde::Serialize;
-use sqlx::{FromRow, SqliteConnection};
+use sqlx::FromRow;
 
-use crate::db::{Db, Doing, StoreError};
+use crate::db::{Connection, Db, Doing, StoreError, sql};
 use crate::stored::timestamp;
 
 /// An organisation as the API shows it.
@@ -39,8 +39,8 @@ impl TryFrom<OrgRow> for Org {
 }
 
 /// The organisation with this id.
-pub(super) async fn org_view(tx: &mut SqliteConnection, id: &str) -> Result<Option<Org>, StoreError> {
-    let row: Option<OrgRow> = sqlx::query_as("SELECT id, name, time_zone, created_at FROM orgs WHERE id = ?")
+pub(super) async fn org_view(tx: &mut Connection, id: &str) -> Result<Option<Org>, StoreError> {
+    let row: Option<OrgRow> = sql::query_as("SELECT id, name, time_zone, created_at FROM orgs WHERE id = ?")
         .bind(id)
         .fetch_optional(tx)
         .await
@@ -51,7 +51,7 @@ pub(super) async fn org_view(tx: &mut SqliteConnection, id: &str) -> Result<Opti
 /// Organisations after this id, oldest first.
 pub(super) async fn org_list(db: &Db, after: &str, limit: u64) -> Result<Vec<Org>, StoreError> {
     let rows: Vec<OrgRow> =
-        sqlx::query_as("SELECT id, name, time_zone, created_at FROM orgs WHERE id > ? ORDER BY id LIMIT ?")
+        sql::query_as("SELECT id, name, time_zone, created_at FROM orgs WHERE id > ? ORDER BY id LIMIT ?")
             .bind(after)
             .bind(i64::try_from(limit).unwrap_or(i64::MAX))
             .fetch_all(db.readers())
@@ -61,8 +61,8 @@ pub(super) async fn org_list(db: &Db, after: &str, limit: u64) -> Result<Vec<Org
 }
 
 /// Changes name and zone.
-pub(super) async fn org_update(tx: &mut SqliteConnection, org: &Org) -> Result<(), StoreError> {
-    sqlx::query("UPDATE orgs SET name = ?, time_zone = ? WHERE id = ?")
+pub(super) async fn org_update(tx: &mut Connection, org: &Org) -> Result<(), StoreError> {
+    sql::query("UPDATE orgs SET name = ?, time_zone = ? WHERE id = ?")
         .bind(&org.name)
         .bind(&org.time_zone)
         .bind(&org.id)
@@ -82,8 +82,8 @@ pub(crate) struct OrgZone {
 }
 
 /// The zone of an organisation.
-pub(crate) async fn org_zone(tx: &mut SqliteConnection, id: &OrgId) -> Result<OrgZone, StoreError> {
-    let name: String = sqlx::query_scalar("SELECT time_zone FROM orgs WHERE id = ?")
+pub(crate) async fn org_zone(tx: &mut Connection, id: &OrgId) -> Result<OrgZone, StoreError> {
+    let name: String = sql::query_scalar("SELECT time_zone FROM orgs WHERE id = ?")
         .bind(id.as_str())
         .fetch_one(tx)
         .await

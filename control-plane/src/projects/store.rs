@@ -7,7 +7,7 @@ use sqlx::FromRow;
 
 use crate::app::Home;
 use crate::clock;
-use crate::db::{Db, Doing, StoreError};
+use crate::db::{Db, Doing, StoreError, sql};
 use crate::entropy::{self, NoEntropy};
 use crate::snapshot::revision_raise;
 use crate::stored::timestamp;
@@ -81,7 +81,7 @@ pub(crate) async fn home_ensure(db: &Db) -> Result<Home, HomeError> {
         (OrgId::generate(now, entropy::bytes()?), ProjectId::generate(now, entropy::bytes()?));
     let doing = "making the default project";
     let mut tx = db.begin_write().await?;
-    let existing: Option<(String, String)> = sqlx::query_as(
+    let existing: Option<(String, String)> = sql::query_as(
         "SELECT p.org_id, p.id FROM installation i JOIN projects p ON p.id = i.default_project_id",
     )
     .fetch_optional(&mut *tx)
@@ -90,14 +90,14 @@ pub(crate) async fn home_ensure(db: &Db) -> Result<Home, HomeError> {
     if let Some((org_id, project_id)) = existing {
         return Ok(Home { org_id: OrgId::new(org_id), default_project_id: ProjectId::new(project_id) });
     }
-    sqlx::query("INSERT INTO orgs (id, name, created_at) VALUES (?, ?, ?)")
+    sql::query("INSERT INTO orgs (id, name, created_at) VALUES (?, ?, ?)")
         .bind(org.as_str())
         .bind(DEFAULT_NAME)
         .bind(now.as_microsecond())
         .execute(&mut *tx)
         .await
         .doing(doing)?;
-    sqlx::query("INSERT INTO projects (id, org_id, name, created_at) VALUES (?, ?, ?, ?)")
+    sql::query("INSERT INTO projects (id, org_id, name, created_at) VALUES (?, ?, ?, ?)")
         .bind(project.as_str())
         .bind(org.as_str())
         .bind(DEFAULT_NAME)
@@ -105,13 +105,11 @@ pub(crate) async fn home_ensure(db: &Db) -> Result<Home, HomeError> {
         .execute(&mut *tx)
         .await
         .doing(doing)?;
-    sqlx::query(
-        "INSERT INTO installation (only_row, default_project_id, snapshot_revision) VALUES (1, ?, 1)",
-    )
-    .bind(project.as_str())
-    .execute(&mut *tx)
-    .await
-    .doing(doing)?;
+    sql::query("INSERT INTO installation (only_row, default_project_id, snapshot_revision) VALUES (1, ?, 1)")
+        .bind(project.as_str())
+        .execute(&mut *tx)
+        .await
+        .doing(doing)?;
     tx.commit().await.doing(doing)?;
     Ok(Home { org_id: org, default_project_id: project })
 }
@@ -119,7 +117,7 @@ pub(crate) async fn home_ensure(db: &Db) -> Result<Home, HomeError> {
 /// Makes a project. Returns the snapshot revision that includes it.
 pub(crate) async fn project_insert(db: &Db, project: &Project) -> Result<u64, StoreError> {
     let mut tx = db.begin_write().await?;
-    sqlx::query("INSERT INTO projects (id, org_id, name, created_at) VALUES (?, ?, ?, ?)")
+    sql::query("INSERT INTO projects (id, org_id, name, created_at) VALUES (?, ?, ?, ?)")
         .bind(&project.id)
         .bind(&project.org_id)
         .bind(&project.name)
@@ -134,7 +132,7 @@ pub(crate) async fn project_insert(db: &Db, project: &Project) -> Result<u64, St
 
 /// The project with this id.
 pub(crate) async fn project_view(db: &Db, id: &str) -> Result<Option<Project>, StoreError> {
-    let row: Option<ProjectRow> = sqlx::query_as(
+    let row: Option<ProjectRow> = sql::query_as(
         "SELECT p.id, p.org_id, p.name, p.created_at, u.hint, u.updated_at
          FROM projects p LEFT JOIN upstream_credentials u ON u.project_id = p.id WHERE p.id = ?",
     )
@@ -147,7 +145,7 @@ pub(crate) async fn project_view(db: &Db, id: &str) -> Result<Option<Project>, S
 
 /// Projects after this id, oldest first.
 pub(crate) async fn project_list(db: &Db, after: &str, limit: u64) -> Result<Vec<Project>, StoreError> {
-    let rows: Vec<ProjectRow> = sqlx::query_as(
+    let rows: Vec<ProjectRow> = sql::query_as(
         "SELECT p.id, p.org_id, p.name, p.created_at, u.hint, u.updated_at
          FROM projects p LEFT JOIN upstream_credentials u ON u.project_id = p.id
          WHERE p.id > ? ORDER BY p.id LIMIT ?",
@@ -162,7 +160,7 @@ pub(crate) async fn project_list(db: &Db, after: &str, limit: u64) -> Result<Vec
 
 /// Whether there is such a project.
 pub(crate) async fn project_exists(db: &Db, id: &str) -> Result<bool, StoreError> {
-    sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM projects WHERE id = ?)")
+    sql::query_scalar("SELECT EXISTS (SELECT 1 FROM projects WHERE id = ?)")
         .bind(id)
         .fetch_one(db.readers())
         .await
@@ -183,7 +181,7 @@ pub(crate) async fn upstream_upsert(
     now: Timestamp,
 ) -> Result<Option<u64>, StoreError> {
     let mut tx = db.begin_write().await?;
-    let changed = sqlx::query(
+    let changed = sql::query(
         "INSERT INTO upstream_credentials (project_id, sealed, hint, updated_at)
          SELECT id, ?, ?, ? FROM projects WHERE id = ?
          ON CONFLICT (project_id) DO UPDATE SET
@@ -207,7 +205,7 @@ pub(crate) async fn upstream_upsert(
 /// Forgets a project's Claude key, if it has one. Returns the snapshot revision without it.
 pub(crate) async fn upstream_delete(db: &Db, project_id: &str) -> Result<u64, StoreError> {
     let mut tx = db.begin_write().await?;
-    sqlx::query("DELETE FROM upstream_credentials WHERE project_id = ?")
+    sql::query("DELETE FROM upstream_credentials WHERE project_id = ?")
         .bind(project_id)
         .execute(&mut *tx)
         .await

@@ -1,10 +1,10 @@
 //! Closes hours and days. Idempotent: what is closed stays closed, an interrupted run is continued by the next.
 
 use jiff::Timestamp;
-use sqlx::{AssertSqlSafe, SqliteConnection};
+use sqlx::AssertSqlSafe;
 
 use super::level::{Level, State, states_read};
-use crate::db::{Db, Doing, StoreError};
+use crate::db::{Connection, Db, Doing, StoreError, sql};
 use crate::usage::totals::{self, Totals};
 
 /// How long after its end a bucket is closed. Events that arrive later are booked twice over (two or three rows in place
@@ -34,7 +34,7 @@ async fn close_through(db: &Db, level: Level, target: i64) -> Result<(), StoreEr
         let start = first.map_or(target, |first| level.floor(first).clamp(from, target));
         let end = start.saturating_add(level.micros().saturating_mul(BUCKETS_PER_TRANSACTION)).min(target);
         sum_into(&mut tx, level, start, end).await?;
-        sqlx::query("UPDATE rollup_state SET complete_until = ? WHERE level = ?")
+        sql::query("UPDATE rollup_state SET complete_until = ? WHERE level = ?")
             .bind(end)
             .bind(level.name())
             .execute(&mut *tx)
@@ -60,13 +60,13 @@ fn below(level: Level) -> Level {
     }
 }
 
-async fn first_bucket(tx: &mut SqliteConnection, level: Level, from: i64) -> Result<Option<i64>, StoreError> {
+async fn first_bucket(tx: &mut Connection, level: Level, from: i64) -> Result<Option<i64>, StoreError> {
     let sql = format!("SELECT min(bucket) FROM {} WHERE bucket >= ?", level.table());
-    sqlx::query_scalar(AssertSqlSafe(sql)).bind(from).fetch_one(tx).await.doing("looking for unsummed usage")
+    sql::query_scalar(AssertSqlSafe(sql)).bind(from).fetch_one(tx).await.doing("looking for unsummed usage")
 }
 
 /// Sums the level below into the rows of `start..end`, of which there are none yet.
-async fn sum_into(tx: &mut SqliteConnection, level: Level, start: i64, end: i64) -> Result<(), StoreError> {
+async fn sum_into(tx: &mut Connection, level: Level, start: i64, end: i64) -> Result<(), StoreError> {
     let columns = Totals::COLUMNS.join(", ");
     let sql = format!(
         "INSERT INTO {table} (bucket, dim_id, {columns})
@@ -76,5 +76,5 @@ async fn sum_into(tx: &mut SqliteConnection, level: Level, start: i64, end: i64)
         sums = totals::sums_sql(),
         source = below(level).table(),
     );
-    sqlx::query(AssertSqlSafe(sql)).bind(start).bind(end).execute(tx).await.doing("summing usage").map(drop)
+    sql::query(AssertSqlSafe(sql)).bind(start).bind(end).execute(tx).await.doing("summing usage").map(drop)
 }

@@ -1,8 +1,6 @@
 //! The levels of sums and how far each is.
 
-use sqlx::SqliteConnection;
-
-use crate::db::{Doing, StoreError};
+use crate::db::{Connection, Doing, StoreError, sql};
 
 /// Microseconds in a minute, an hour and a day (UTC has no other lengths here: leap seconds do not exist in Unix time).
 const MINUTE: i64 = 60_000_000;
@@ -95,9 +93,9 @@ impl State {
 }
 
 /// Reads how far the levels are. Inside a write transaction nobody can move them meanwhile.
-pub(crate) async fn states_read(tx: &mut SqliteConnection) -> Result<State, StoreError> {
+pub(crate) async fn states_read(tx: &mut Connection) -> Result<State, StoreError> {
     let rows: Vec<(String, i64, i64)> =
-        sqlx::query_as("SELECT level, complete_until, kept_from FROM rollup_state")
+        sql::query_as("SELECT level, complete_until, kept_from FROM rollup_state")
             .fetch_all(tx)
             .await
             .doing("reading the rollup watermarks")?;

@@ -7,7 +7,7 @@ use jiff::tz::TimeZone;
 use sqlx::AssertSqlSafe;
 
 use super::level::{Level, states_read};
-use crate::db::{Db, Doing, StoreError};
+use crate::db::{Db, Doing, StoreError, sql};
 use crate::usage::counters::counters_expire;
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
@@ -80,7 +80,7 @@ async fn drop_level(db: &Db, level: Level, cutoff: i64) -> Result<(), StoreError
         Level::Day => return Ok(()),
     };
     // The cut is committed before the first row goes: from then on nothing is added or read below it.
-    sqlx::query("UPDATE rollup_state SET kept_from = max(kept_from, ?) WHERE level = ?")
+    sql::query("UPDATE rollup_state SET kept_from = max(kept_from, ?) WHERE level = ?")
         .bind(cut)
         .bind(level.name())
         .execute(&mut *tx)
@@ -97,7 +97,7 @@ async fn drop_level(db: &Db, level: Level, cutoff: i64) -> Result<(), StoreError
 async fn delete_in_steps(db: &Db, sql: &str, cutoff: i64) -> Result<(), StoreError> {
     loop {
         let mut tx = db.begin_write().await?;
-        let deleted = sqlx::query(AssertSqlSafe(sql))
+        let deleted = sql::query(AssertSqlSafe(sql))
             .bind(cutoff)
             .bind(ROWS_PER_TRANSACTION)
             .execute(&mut *tx)
@@ -135,7 +135,7 @@ mod tests {
         retention_run(&ledger.db, &little, saturday).await.unwrap();
         let mut tx = ledger.db.begin_write().await.unwrap();
         let zone = "UPDATE orgs SET time_zone = 'Asia/Kolkata'"; // the week began at 18:30 UTC on 28 December
-        sqlx::query(zone).execute(&mut *tx).await.unwrap();
+        sql::query(zone).execute(&mut *tx).await.unwrap();
         let weekly = quota("quo_1", one(SubjectKind::Org, "org_1"), QuotaUnit::Tokens, QuotaWindow::Week);
         counter_seed(&mut tx, &weekly, saturday).await.unwrap();
         tx.commit().await.unwrap();

@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use mindweave_metering::{KeyId, OrgId, ProjectId, TeamId, UserId};
 use mindweave_policy::{Fingerprint, Governance, KeyEntry, Principal, ProjectEntry, Snapshot};
-use sqlx::{FromRow, SqliteConnection};
+use sqlx::FromRow;
 
 use crate::app::Home;
-use crate::db::{Db, Doing, StoreError};
+use crate::db::{Connection, Db, Doing, StoreError, sql};
 use crate::governance::{governance_read, governance_revision};
 use crate::projects::upstream_owner;
 use crate::secrets::MasterKey;
@@ -31,8 +31,8 @@ pub(crate) struct Stored {
 }
 
 /// Raises the revision, in the transaction of the change that proxies must see. Returns the new one.
-pub(crate) async fn revision_raise(tx: &mut SqliteConnection) -> Result<u64, StoreError> {
-    let revision: i64 = sqlx::query_scalar(
+pub(crate) async fn revision_raise(tx: &mut Connection) -> Result<u64, StoreError> {
+    let revision: i64 = sql::query_scalar(
         "UPDATE installation SET snapshot_revision = snapshot_revision + 1 RETURNING snapshot_revision",
     )
     .fetch_one(tx)
@@ -48,8 +48,8 @@ pub(crate) async fn revision_view(db: &Db) -> Result<u64, StoreError> {
 }
 
 /// The revision of the last change that this transaction sees.
-pub(crate) async fn revision_read(tx: &mut SqliteConnection) -> Result<u64, StoreError> {
-    let revision: i64 = sqlx::query_scalar("SELECT snapshot_revision FROM installation")
+pub(crate) async fn revision_read(tx: &mut Connection) -> Result<u64, StoreError> {
+    let revision: i64 = sql::query_scalar("SELECT snapshot_revision FROM installation")
         .fetch_one(tx)
         .await
         .doing("reading the snapshot revision")?;
@@ -93,10 +93,10 @@ pub(crate) async fn snapshot_read(
 type Projects = HashMap<ProjectId, ProjectEntry>;
 
 async fn projects_read(
-    tx: &mut SqliteConnection,
+    tx: &mut Connection,
     master_key: &MasterKey,
 ) -> Result<(Projects, Vec<ProjectId>), StoreError> {
-    let rows: Vec<(String, String, Option<Vec<u8>>)> = sqlx::query_as(
+    let rows: Vec<(String, String, Option<Vec<u8>>)> = sql::query_as(
         "SELECT p.id, p.name, u.sealed FROM projects p LEFT JOIN upstream_credentials u ON u.project_id = p.id",
     )
     .fetch_all(tx)
@@ -146,8 +146,8 @@ impl PrincipalRow {
     }
 }
 
-async fn keys_read(tx: &mut SqliteConnection) -> Result<HashMap<Fingerprint, KeyEntry>, StoreError> {
-    let rows: Vec<PrincipalRow> = sqlx::query_as(
+async fn keys_read(tx: &mut Connection) -> Result<HashMap<Fingerprint, KeyEntry>, StoreError> {
+    let rows: Vec<PrincipalRow> = sql::query_as(
         "SELECT k.fingerprint, k.id AS key_id, p.org_id, k.project_id, k.team_id, k.user_id, k.roles, k.labels,
                 k.expires_at
          FROM keys k JOIN projects p ON p.id = k.project_id WHERE k.revoked_at IS NULL",
@@ -162,10 +162,8 @@ async fn keys_read(tx: &mut SqliteConnection) -> Result<HashMap<Fingerprint, Key
     rows.into_iter().map(entry).collect()
 }
 
-async fn credentials_read(
-    tx: &mut SqliteConnection,
-) -> Result<HashMap<Fingerprint, Arc<Principal>>, StoreError> {
-    let rows: Vec<PrincipalRow> = sqlx::query_as(
+async fn credentials_read(tx: &mut Connection) -> Result<HashMap<Fingerprint, Arc<Principal>>, StoreError> {
+    let rows: Vec<PrincipalRow> = sql::query_as(
         "SELECT c.fingerprint, NULL AS key_id, p.org_id, c.project_id, c.team_id, c.user_id, c.roles, c.labels,
                 NULL AS expires_at
          FROM client_credentials c JOIN projects p ON p.id = c.project_id",

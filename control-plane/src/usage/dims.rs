@@ -6,11 +6,10 @@ use std::collections::HashMap;
 use mindweave_metering::EventType;
 use mindweave_policy::SubjectKind;
 use parking_lot::Mutex;
-use sqlx::SqliteConnection;
 
 use super::decode::Fields;
 use super::store::event_type_text;
-use crate::db::{Doing, StoreError};
+use crate::db::{Connection, Doing, StoreError, sql};
 
 /// Most dimensions kept in memory; beyond it the memory is emptied and filled again as they are met.
 const MAX_CACHED: usize = 50_000;
@@ -118,8 +117,8 @@ impl DimCache {
 }
 
 /// The number of a dimension; gives it one if it has none.
-pub(crate) async fn dim_ensure(tx: &mut SqliteConnection, dim: &Dim<'_>) -> Result<i64, StoreError> {
-    sqlx::query_scalar(
+pub(crate) async fn dim_ensure(tx: &mut Connection, dim: &Dim<'_>) -> Result<i64, StoreError> {
+    sql::query_scalar(
         "INSERT INTO usage_dims (org_id, project_id, team_id, user_id, key_id, model, event_type)
          VALUES (?, ?, ?, ?, ?, ?, ?)
          ON CONFLICT DO UPDATE SET org_id = excluded.org_id RETURNING dim_id",

@@ -13,7 +13,6 @@ use std::sync::Arc;
 
 use mindweave_eventlog::{Record, Sequence};
 use mindweave_policy::EventPart;
-use sqlx::SqliteConnection;
 use tokio::sync::Notify;
 
 use super::batch_items;
@@ -25,7 +24,7 @@ use super::offsets;
 use super::store::{self, Sum};
 use super::totals::Totals;
 use crate::clock;
-use crate::db::{Db, Doing, StoreError};
+use crate::db::{Connection, Db, Doing, StoreError};
 use crate::metrics;
 use crate::rollup::{Level, State, states_read};
 
@@ -154,7 +153,7 @@ impl Ingest {
         let delivered = events.len();
         let mut seen = HashSet::with_capacity(events.len());
         events.retain(|event| !claim.has(event.sequence) && seen.insert(event.fields.event_id));
-        let mut tx = self.db.begin_write().await?;
+        let mut tx = self.db.begin_ingest().await?;
         // First, because it is what tells whether this consumer may still write. It is undone with all the rest.
         let moved = offsets::offset_move(&mut tx, &claim.source, claim.epoch, position, clock::now()).await?;
         let moved = moved.ok_or_else(|| IngestError::Fenced(Arc::clone(&claim.source)))?;
@@ -177,7 +176,7 @@ impl Ingest {
     }
 
     /// The budgets of this revision of theirs, which was read in this transaction.
-    async fn rules(&self, tx: &mut SqliteConnection, revision: i64) -> Result<Arc<Rules>, StoreError> {
+    async fn rules(&self, tx: &mut Connection, revision: i64) -> Result<Arc<Rules>, StoreError> {
         match self.rules.get(revision) {
             Some(rules) => Ok(rules),
             None => Ok(Arc::new(rules_count(tx, clock::now()).await?)),
@@ -187,7 +186,7 @@ impl Ingest {
     /// Adds events to every level they belong to, and to the counters of budgets.
     async fn add_to_sums<'a>(
         &self,
-        tx: &mut SqliteConnection,
+        tx: &mut Connection,
         events: &'a [Decoded<'_>],
         rules: &Rules,
     ) -> Result<Added<'a>, StoreError> {
@@ -283,7 +282,7 @@ async fn decode_all(records: &[Record]) -> (Vec<Decoded<'_>>, Option<Undecodable
 
 /// Books the items of downloads of batch results and takes those out that were booked before. A download that is in the
 /// ledger itself is left out: all its items were.
-async fn book_downloads(tx: &mut SqliteConnection, events: &mut Vec<Decoded<'_>>) -> Result<(), IngestError> {
+async fn book_downloads(tx: &mut Connection, events: &mut Vec<Decoded<'_>>) -> Result<(), IngestError> {
     let downloads = events.iter().filter(|event| event.download.is_some());
     let ids: Vec<_> = downloads.map(|event| event.fields.event_id).collect();
     if ids.is_empty() {
@@ -302,7 +301,7 @@ async fn book_downloads(tx: &mut SqliteConnection, events: &mut Vec<Decoded<'_>>
 
 /// Stores events and leaves out those that the ledger knows by their id, which is rare: it is not asked beforehand.
 async fn insert_new(
-    tx: &mut SqliteConnection,
+    tx: &mut Connection,
     events: &mut Vec<Decoded<'_>>,
     last_landed: i64,
 ) -> Result<(), StoreError> {

@@ -2,9 +2,9 @@
 
 use jiff::Timestamp;
 use serde_json::value::RawValue;
-use sqlx::{FromRow, QueryBuilder, Sqlite};
+use sqlx::FromRow;
 
-use crate::db::{Db, Doing, StoreError};
+use crate::db::{Db, Doing, StoreError, sql::QueryBuilder};
 
 /// Rows read in one step of a page.
 const ROWS_PER_STEP: usize = 64;
@@ -80,7 +80,7 @@ pub(crate) async fn event_list(db: &Db, filter: &EventFilter, limit: u64) -> Res
     let (mut events, mut bytes) = (Vec::new(), 0_usize);
     loop {
         let wanted = limit.saturating_sub(events.len()).saturating_add(1).min(ROWS_PER_STEP);
-        let mut sql = build(&step, wanted);
+        let sql = build(&step, wanted);
         let rows: Vec<EventRow> = sql.build_query_as().fetch_all(&mut *tx).await.doing("listing events")?;
         let exhausted = rows.len() < wanted;
         for row in rows {
@@ -106,7 +106,7 @@ impl EventRow {
     }
 }
 
-fn build(filter: &EventFilter, limit: usize) -> QueryBuilder<Sqlite> {
+fn build(filter: &EventFilter, limit: usize) -> QueryBuilder {
     let mut sql = QueryBuilder::new("SELECT landed, ended_at, event FROM usage_events WHERE true");
     let texts = [
         (" AND project_id = ", &filter.project_id),
@@ -154,7 +154,6 @@ fn build(filter: &EventFilter, limit: usize) -> QueryBuilder<Sqlite> {
 #[cfg(test)]
 mod tests {
     use mindweave_eventlog::Sequence;
-    use sqlx::{AssertSqlSafe, Row};
 
     use super::*;
     use crate::testing::{Ledger, NOON, event, record};
@@ -178,9 +177,7 @@ mod tests {
     }
 
     async fn plan(db: &Db, filter: &EventFilter) -> String {
-        let sql = format!("EXPLAIN QUERY PLAN {}", build(filter, 10).sql().as_str());
-        let rows = sqlx::query(AssertSqlSafe(sql)).fetch_all(db.readers()).await.unwrap();
-        rows.iter().map(|row| row.get::<String, _>("detail")).collect::<Vec<_>>().join("; ")
+        build(filter, 10).plan(db.readers()).await
     }
 
     #[tokio::test]

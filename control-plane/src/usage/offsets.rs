@@ -3,9 +3,8 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use sqlx::SqliteConnection;
 
-use crate::db::{Doing, StoreError};
+use crate::db::{Connection, Doing, StoreError, sql};
 
 /// The stored offset of a source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, sqlx::FromRow)]
@@ -18,11 +17,11 @@ pub(crate) struct Offset {
 
 /// Takes a source over: whoever had it before is fenced from now on.
 pub(crate) async fn offset_claim(
-    tx: &mut SqliteConnection,
+    tx: &mut Connection,
     source: &str,
     now: Timestamp,
 ) -> Result<Offset, StoreError> {
-    sqlx::query_as(
+    sql::query_as(
         "INSERT INTO consumer_offsets (source, position, epoch, updated_at) VALUES (?, NULL, 1, ?)
          ON CONFLICT (source) DO UPDATE SET epoch = consumer_offsets.epoch + 1, updated_at = excluded.updated_at
          RETURNING position, epoch",
@@ -46,13 +45,13 @@ pub(crate) struct Moved {
 /// Moves an offset to the last sequence of a batch that is about to be booked in this transaction. `None`, and changes
 /// nothing, when somebody else has claimed the source meanwhile.
 pub(crate) async fn offset_move(
-    tx: &mut SqliteConnection,
+    tx: &mut Connection,
     source: &str,
     epoch: i64,
     to: i64,
     now: Timestamp,
 ) -> Result<Option<Moved>, StoreError> {
-    sqlx::query_as(
+    sql::query_as(
         "UPDATE consumer_offsets SET position = ?, updated_at = ? WHERE source = ? AND epoch = ?
          RETURNING coalesce((SELECT max(landed) FROM usage_events), 0) AS last_landed,
              coalesce((SELECT budgets_revision FROM installation), 0) AS budgets_revision",
@@ -68,11 +67,11 @@ pub(crate) async fn offset_move(
 
 /// The positions of these sources, of those that have one.
 pub(crate) async fn positions_read(
-    tx: &mut SqliteConnection,
+    tx: &mut Connection,
     sources: &[Arc<str>],
 ) -> Result<Vec<(String, i64)>, StoreError> {
     let sources = serde_json::to_string(sources).unwrap_or_default(); // texts always serialise
-    sqlx::query_as(
+    sql::query_as(
         "SELECT source, position FROM consumer_offsets
          WHERE position IS NOT NULL AND source IN (SELECT value FROM json_each(?))",
     )

@@ -9,13 +9,11 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use mindweave_metering::{EventId, EventType, Outcome, UsageEvent};
-use sqlx::query::Query;
-use sqlx::sqlite::SqliteArguments;
-use sqlx::{AssertSqlSafe, Sqlite, SqliteConnection};
+use sqlx::AssertSqlSafe;
 
 use super::decode::Decoded;
 use super::totals::{self, Totals};
-use crate::db::{Doing, StoreError};
+use crate::db::{Connection, Doing, StoreError, sql};
 use crate::rollup::Level;
 
 /// Rows that one statement has room for. The greatest keeps a statement of 18 columns below SQLite's limit of 32 766
@@ -23,8 +21,6 @@ use crate::rollup::Level;
 const ROWS_PER_STATEMENT: [usize; 8] = [1, 8, 16, 32, 64, 128, 256, 512];
 /// The greatest of them.
 pub(super) const MAX_ROWS_PER_STATEMENT: usize = 512;
-
-type Statement = Query<'static, Sqlite, SqliteArguments>;
 
 /// `before (VALUES ...) after`, with room for at least so many rows of so many columns. The rows are the table
 /// `(VALUES ...)` of SQLite, whose columns are named `column1` and so on.
@@ -38,14 +34,14 @@ pub(super) fn rows_sql(before: &str, rows: usize, columns: usize, after: &str) -
 
 /// Which of these events are in the ledger already.
 pub(crate) async fn events_existing(
-    tx: &mut SqliteConnection,
+    tx: &mut Connection,
     ids: &[EventId],
 ) -> Result<HashSet<Vec<u8>>, StoreError> {
     let mut existing = HashSet::new();
     for run in ids.chunks(MAX_ROWS_PER_STATEMENT) {
         let before = "SELECT event_id FROM usage_events WHERE event_id IN (SELECT column1 FROM";
         let sql = rows_sql(before, run.len(), 1, ")");
-        let query = sqlx::query_scalar(AssertSqlSafe(sql));
+        let query = sql::query_scalar(AssertSqlSafe(sql));
         let query = run.iter().fold(query, |query, id| query.bind(id.as_bytes().to_vec()));
         let found: Vec<Vec<u8>> = query.fetch_all(&mut *tx).await.doing("looking for known events")?;
         existing.extend(found);
@@ -55,24 +51,21 @@ pub(crate) async fn events_existing(
 
 /// Stores the events that are not in the ledger yet; they are above those that were there in the order of arrival.
 /// Returns how many.
-pub(crate) async fn events_insert(
-    tx: &mut SqliteConnection,
-    events: &[Decoded<'_>],
-) -> Result<usize, StoreError> {
+pub(crate) async fn events_insert(tx: &mut Connection, events: &[Decoded<'_>]) -> Result<usize, StoreError> {
     let mut inserted = 0_u64;
     for run in events.chunks(MAX_ROWS_PER_STATEMENT) {
         let before = "INSERT INTO usage_events
              (event_id, ended_at, project_id, key_id, user_id, model, outcome, request_id, event, event_type, flagged)
              SELECT * FROM";
         let sql = rows_sql(before, run.len(), 11, "ON CONFLICT (event_id) DO NOTHING");
-        let query = run.iter().fold(sqlx::query(AssertSqlSafe(sql)), bind_event);
+        let query = run.iter().fold(sql::query(AssertSqlSafe(sql)), bind_event);
         let done = query.execute(&mut *tx).await.doing("storing events")?;
         inserted = inserted.saturating_add(done.rows_affected());
     }
     Ok(usize::try_from(inserted).unwrap_or(usize::MAX))
 }
 
-fn bind_event(row: Statement, decoded: &Decoded<'_>) -> Statement {
+fn bind_event(row: sql::Query, decoded: &Decoded<'_>) -> sql::Query {
     let event = &decoded.fields;
     row.bind(event.event_id.as_bytes().to_vec())
         .bind(event.timestamp.as_microsecond())
@@ -88,11 +81,8 @@ fn bind_event(row: Statement, decoded: &Decoded<'_>) -> Statement {
 }
 
 /// The ids of the events that arrived after this one.
-pub(crate) async fn events_after(
-    tx: &mut SqliteConnection,
-    landed: i64,
-) -> Result<HashSet<Vec<u8>>, StoreError> {
-    let ids: Vec<Vec<u8>> = sqlx::query_scalar("SELECT event_id FROM usage_events WHERE landed > ?")
+pub(crate) async fn events_after(tx: &mut Connection, landed: i64) -> Result<HashSet<Vec<u8>>, StoreError> {
+    let ids: Vec<Vec<u8>> = sql::query_scalar("SELECT event_id FROM usage_events WHERE landed > ?")
         .bind(landed)
         .fetch_all(tx)
         .await
@@ -124,7 +114,7 @@ pub(crate) fn event_type_text(event_type: EventType) -> &'static str {
 
 /// Books an event's batch items. Returns the ids of those that were not booked before.
 pub(crate) async fn batch_items_book(
-    tx: &mut SqliteConnection,
+    tx: &mut Connection,
     event: &UsageEvent,
     now: Timestamp,
 ) -> Result<HashSet<String>, StoreError> {
@@ -133,7 +123,7 @@ pub(crate) async fn batch_items_book(
     for run in batch.items.chunks(MAX_ROWS_PER_STATEMENT) {
         let before = "INSERT INTO booked_batch_items (batch_id, custom_id, booked_at) SELECT * FROM";
         let sql = rows_sql(before, run.len(), 3, "ON CONFLICT DO NOTHING RETURNING custom_id");
-        let query = run.iter().fold(sqlx::query_scalar(AssertSqlSafe(sql)), |query, item| {
+        let query = run.iter().fold(sql::query_scalar(AssertSqlSafe(sql)), |query, item| {
             query.bind(batch.batch_id.to_string()).bind(item.custom_id.to_string()).bind(now.as_microsecond())
         });
         let booked: Vec<String> = query.fetch_all(&mut *tx).await.doing("booking batch items")?;
@@ -151,11 +141,7 @@ pub(crate) struct Sum {
 }
 
 /// Adds sums to the rows of a level.
-pub(crate) async fn sums_add(
-    tx: &mut SqliteConnection,
-    level: Level,
-    sums: &[Sum],
-) -> Result<(), StoreError> {
+pub(crate) async fn sums_add(tx: &mut Connection, level: Level, sums: &[Sum]) -> Result<(), StoreError> {
     let table = level.table();
     let before =
         format!("INSERT INTO {table} (bucket, dim_id, {}) SELECT * FROM", Totals::COLUMNS.join(", "));
@@ -163,9 +149,9 @@ pub(crate) async fn sums_add(
     let columns = Totals::COLUMNS.len().saturating_add(2);
     for run in sums.chunks(MAX_ROWS_PER_STATEMENT) {
         let sql = rows_sql(&before, run.len(), columns, &after);
-        let query = run.iter().fold(sqlx::query(AssertSqlSafe(sql)), |query, sum| {
+        let query = run.iter().fold(sql::query(AssertSqlSafe(sql)), |query, sum| {
             let query = query.bind(sum.bucket).bind(sum.dim_id);
-            sum.totals.values().into_iter().fold(query, Query::bind)
+            sum.totals.values().into_iter().fold(query, sql::Query::bind)
         });
         query.execute(&mut *tx).await.doing("adding to sums")?;
     }

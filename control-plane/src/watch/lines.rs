@@ -131,6 +131,7 @@ mod tests {
     use tokio::sync::{Notify, Semaphore};
 
     use super::*;
+    use crate::db::sql;
     use crate::tasks::Tasks;
     use crate::testing::{Ledger, install};
     use crate::usage::counters::tests::{put_quota, quota};
@@ -148,7 +149,7 @@ mod tests {
             "WITH RECURSIVE numbers (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < 20000)
              INSERT INTO budget_counters (quota_id, window_start, subject, used, moved)
              SELECT 'quo_1', 4000000000000000, 'key_' || n, 1, 1 FROM numbers";
-        sqlx::query(many).execute(&mut *tx).await.unwrap();
+        sql::query(many).execute(&mut *tx).await.unwrap();
         tx.commit().await.unwrap();
         let tasks = Tasks::new();
         let feeds = UsageFeeds::new(ledger.db.clone(), Arc::new(Notify::new()), tasks.stop());

@@ -5,7 +5,6 @@ use axum::routing::get;
 use axum::{Json, Router};
 use mindweave_metering::{Effect, VerdictRecord};
 use serde::Serialize;
-use sqlx::SqliteConnection;
 use std::sync::Arc;
 
 use super::filter::{Asked, Filter};
@@ -13,7 +12,7 @@ use super::names::{Names, RefusedBy};
 use super::record::Record;
 use super::store::{Place, decided_list};
 use crate::app::App;
-use crate::db::StoreError;
+use crate::db::{Connection, StoreError};
 use crate::http::Page;
 use crate::http::cursor;
 use crate::http::problem::Problem;
@@ -72,7 +71,7 @@ async fn audit(State(app): State<App>, mut query: Parameters) -> Result<Json<Pag
 
 /// The next records that are wanted, and where to go on; `None` at the end of the log.
 async fn search(
-    tx: &mut SqliteConnection,
+    tx: &mut Connection,
     filter: &Filter,
     mut after: Option<Place>,
     limit: usize,
@@ -102,11 +101,7 @@ async fn search(
     }
 }
 
-async fn entry(
-    tx: &mut SqliteConnection,
-    names: &mut Names,
-    mut record: Record,
-) -> Result<Entry, StoreError> {
+async fn entry(tx: &mut Connection, names: &mut Names, mut record: Record) -> Result<Entry, StoreError> {
     let mut verdicts = Vec::with_capacity(record.decision.verdicts.len());
     for verdict in std::mem::take(&mut record.decision.verdicts) {
         let policy = names.speaker(tx, verdict.policy_id.as_str()).await?;

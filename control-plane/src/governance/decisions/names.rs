@@ -3,10 +3,9 @@
 use std::collections::HashMap;
 
 use serde::Serialize;
-use sqlx::SqliteConnection;
 
 use super::store::{Named, name_view};
-use crate::db::StoreError;
+use crate::db::{Connection, StoreError};
 
 /// Looks every name up once.
 #[derive(Default)]
@@ -27,7 +26,7 @@ impl Names {
     /// The name of whoever gave a verdict: a policy, or a budget that warns.
     pub(super) async fn speaker(
         &mut self,
-        tx: &mut SqliteConnection,
+        tx: &mut Connection,
         id: &str,
     ) -> Result<Option<String>, StoreError> {
         self.name(tx, Named::of(id).unwrap_or(Named::Policy), id).await
@@ -36,7 +35,7 @@ impl Names {
     /// What a refusal was by. `None` for what is neither a limit nor a budget.
     pub(super) async fn refused_by(
         &mut self,
-        tx: &mut SqliteConnection,
+        tx: &mut Connection,
         id: &str,
     ) -> Result<Option<RefusedBy>, StoreError> {
         let (named, kind) = match Named::of(id) {
@@ -50,7 +49,7 @@ impl Names {
 
     async fn name(
         &mut self,
-        tx: &mut SqliteConnection,
+        tx: &mut Connection,
         named: Named,
         id: &str,
     ) -> Result<Option<String>, StoreError> {

@@ -2,10 +2,13 @@
 
 use jiff::Timestamp;
 use mindweave_metering::{LimitId, PolicyId, QuotaId};
-use sqlx::{AssertSqlSafe, FromRow, QueryBuilder, Sqlite, SqliteConnection};
+use sqlx::{AssertSqlSafe, FromRow};
 
 use super::record::Record;
-use crate::db::{Doing, StoreError};
+use crate::db::{
+    Connection, Doing, StoreError,
+    sql::{self, QueryBuilder},
+};
 use crate::governance::stored_specs::parse;
 
 /// A place in the log: after the event with this time and order of arrival.
@@ -36,7 +39,7 @@ struct DecidedRow {
 
 /// At most `limit` records behind a place, newest first.
 pub(super) async fn decided_list(
-    tx: &mut SqliteConnection,
+    tx: &mut Connection,
     columns: &Columns,
     after: Option<Place>,
     limit: usize,
@@ -53,7 +56,7 @@ pub(super) async fn decided_list(
     rows.into_iter().map(record).collect()
 }
 
-fn build(columns: &Columns, after: Option<Place>, limit: usize) -> QueryBuilder<Sqlite> {
+fn build(columns: &Columns, after: Option<Place>, limit: usize) -> QueryBuilder {
     let mut sql = QueryBuilder::new("SELECT landed, ended_at, event FROM usage_events WHERE flagged = 1");
     let texts = [
         (" AND project_id = ", &columns.project_id),
@@ -110,17 +113,17 @@ impl Named {
 
 /// The name of a policy, a limit or a budget; also of a deleted one.
 pub(super) async fn name_view(
-    tx: &mut SqliteConnection,
+    tx: &mut Connection,
     named: Named,
     id: &str,
 ) -> Result<Option<String>, StoreError> {
     let sql = format!("SELECT name FROM {} WHERE id = ?", named.table());
-    sqlx::query_scalar(AssertSqlSafe(sql)).bind(id).fetch_optional(tx).await.doing("looking for a name")
+    sql::query_scalar(AssertSqlSafe(sql)).bind(id).fetch_optional(tx).await.doing("looking for a name")
 }
 
 /// The ids of the policies that have, or had when they were deleted, this name.
-pub(super) async fn policies_named(tx: &mut SqliteConnection, name: &str) -> Result<Vec<String>, StoreError> {
-    sqlx::query_scalar("SELECT id FROM policies WHERE name = ?")
+pub(super) async fn policies_named(tx: &mut Connection, name: &str) -> Result<Vec<String>, StoreError> {
+    sql::query_scalar("SELECT id FROM policies WHERE name = ?")
         .bind(name)
         .fetch_all(tx)
         .await
@@ -129,8 +132,6 @@ pub(super) async fn policies_named(tx: &mut SqliteConnection, name: &str) -> Res
 
 #[cfg(test)]
 mod tests {
-    use sqlx::Row;
-
     use super::*;
     use crate::testing::{Ledger, NOON, at};
 
@@ -150,10 +151,7 @@ mod tests {
             (by_project, place, "usage_events_flagged_by_project (project_id=?"),
         ];
         for (columns, after, index) in cases {
-            let sql = format!("EXPLAIN QUERY PLAN {}", build(&columns, after, 10).sql().as_str());
-            let rows = sqlx::query(AssertSqlSafe(sql)).fetch_all(ledger.db.readers()).await.unwrap();
-            let plan: Vec<String> = rows.iter().map(|row| row.get("detail")).collect();
-            let plan = plan.join("; ");
+            let plan = build(&columns, after, 10).plan(ledger.db.readers()).await;
             assert!(plan.contains(index) && !plan.contains("TEMP B-TREE"), "{plan}");
         }
     }

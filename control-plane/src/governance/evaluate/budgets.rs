@@ -6,10 +6,9 @@ use jiff::Timestamp;
 use mindweave_policy::{
     BudgetUsage, Governance, LimitSpec, Principal, QuotaAction, QuotaSpec, window_bounds,
 };
-use sqlx::SqliteConnection;
 
 use crate::app::App;
-use crate::db::StoreError;
+use crate::db::{Connection, StoreError};
 use crate::governance::quotas::{QuotaState, quota_state};
 use crate::orgs::OrgZone;
 use crate::usage::counters::counter_used;
@@ -41,7 +40,7 @@ impl Budget {
 /// The budgets that count a principal, as they stand in the windows of `at`.
 pub(super) async fn budgets(
     app: &App,
-    tx: &mut SqliteConnection,
+    tx: &mut Connection,
     governance: &Governance,
     zone: &OrgZone,
     principal: &Principal,

@@ -1,5 +1,6 @@
 //! `/governance/limits` and `/governance/limits/{id}`.
 
+use crate::db::Connection;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::http::header::LOCATION;
@@ -10,7 +11,6 @@ use jiff::Timestamp;
 use mindweave_metering::{LimitId, OrgId};
 use mindweave_policy::{LimitMetric, LimitSpec, ModelPattern, Subject};
 use serde::Serialize;
-use sqlx::SqliteConnection;
 
 use super::store::{self, Limit};
 use crate::app::App;
@@ -111,7 +111,7 @@ async fn limit_change(
 /// What the client says about a limit. In a change, what is not given stays.
 async fn read_limit(
     app: &App,
-    tx: &mut SqliteConnection,
+    tx: &mut Connection,
     mut fields: Fields,
     id: LimitId,
     before: Option<&LimitSpec>,

@@ -2,9 +2,9 @@
 
 use jiff::Timestamp;
 use mindweave_policy::LimitSpec;
-use sqlx::{FromRow, SqliteConnection};
+use sqlx::FromRow;
 
-use crate::db::{Db, Doing, StoreError};
+use crate::db::{Connection, Db, Doing, StoreError, sql};
 use crate::governance::stored_specs::parse;
 use crate::stored::timestamp;
 
@@ -36,9 +36,9 @@ impl TryFrom<LimitRow> for Limit {
 }
 
 /// Stores a new limit.
-pub(super) async fn limit_insert(tx: &mut SqliteConnection, limit: &Limit) -> Result<(), StoreError> {
+pub(super) async fn limit_insert(tx: &mut Connection, limit: &Limit) -> Result<(), StoreError> {
     let spec = &limit.spec;
-    sqlx::query(
+    sql::query(
         "INSERT INTO limits (id, org_id, name, spec, created_at, updated_at) VALUES (?, ?, ?, ?, ?, ?)",
     )
     .bind(spec.id.as_str())
@@ -54,8 +54,8 @@ pub(super) async fn limit_insert(tx: &mut SqliteConnection, limit: &Limit) -> Re
 }
 
 /// Replaces a limit.
-pub(super) async fn limit_update(tx: &mut SqliteConnection, limit: &Limit) -> Result<(), StoreError> {
-    sqlx::query("UPDATE limits SET name = ?, spec = ?, updated_at = ? WHERE id = ?")
+pub(super) async fn limit_update(tx: &mut Connection, limit: &Limit) -> Result<(), StoreError> {
+    sql::query("UPDATE limits SET name = ?, spec = ?, updated_at = ? WHERE id = ?")
         .bind(&*limit.spec.name)
         .bind(spec_json(&limit.spec))
         .bind(limit.updated_at.as_microsecond())
@@ -71,9 +71,9 @@ fn spec_json(spec: &LimitSpec) -> String {
 }
 
 /// The limit with this id, unless it was deleted.
-pub(super) async fn limit_view(tx: &mut SqliteConnection, id: &str) -> Result<Option<Limit>, StoreError> {
+pub(super) async fn limit_view(tx: &mut Connection, id: &str) -> Result<Option<Limit>, StoreError> {
     let row: Option<LimitRow> =
-        sqlx::query_as("SELECT spec, created_at, updated_at FROM limits WHERE id = ? AND deleted_at IS NULL")
+        sql::query_as("SELECT spec, created_at, updated_at FROM limits WHERE id = ? AND deleted_at IS NULL")
             .bind(id)
             .fetch_optional(tx)
             .await
@@ -83,7 +83,7 @@ pub(super) async fn limit_view(tx: &mut SqliteConnection, id: &str) -> Result<Op
 
 /// Limits after this id, oldest first.
 pub(super) async fn limit_list(db: &Db, after: &str, limit: u64) -> Result<Vec<Limit>, StoreError> {
-    let rows: Vec<LimitRow> = sqlx::query_as(
+    let rows: Vec<LimitRow> = sql::query_as(
         "SELECT spec, created_at, updated_at FROM limits
          WHERE id > ? AND deleted_at IS NULL ORDER BY id LIMIT ?",
     )
@@ -96,12 +96,8 @@ pub(super) async fn limit_list(db: &Db, after: &str, limit: u64) -> Result<Vec<L
 }
 
 /// Deletes a limit; its row stays for the decision log. Returns whether there was one.
-pub(super) async fn limit_delete(
-    tx: &mut SqliteConnection,
-    id: &str,
-    now: Timestamp,
-) -> Result<bool, StoreError> {
-    let deleted = sqlx::query("UPDATE limits SET deleted_at = ? WHERE id = ? AND deleted_at IS NULL")
+pub(super) async fn limit_delete(tx: &mut Connection, id: &str, now: Timestamp) -> Result<bool, StoreError> {
+    let deleted = sql::query("UPDATE limits SET deleted_at = ? WHERE id = ? AND deleted_at IS NULL")
         .bind(now.as_microsecond())
         .bind(id)
         .execute(tx)

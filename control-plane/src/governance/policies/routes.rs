@@ -9,7 +9,6 @@ use axum::{Json, Router};
 use jiff::Timestamp;
 use mindweave_metering::PolicyId;
 use mindweave_policy::{PolicyMode, Subject};
-use sqlx::SqliteConnection;
 
 use super::answer::{PolicyAnswer, example_warning};
 use super::check::policy_check;
@@ -17,7 +16,7 @@ use super::read::{Settings, Writing, read_content, read_settings};
 use super::store::{self, Policy};
 use super::version_store::{Content, Version, version_insert, version_view};
 use crate::app::App;
-use crate::db::StoreError;
+use crate::db::{Connection, StoreError};
 use crate::governance::bounds::{Bounded, check_policy_bytes, check_room};
 use crate::governance::publish::{commit, name_taken};
 use crate::governance::scope::{Scopes, scope_read, scope_warning};
@@ -122,7 +121,7 @@ pub(super) fn changed_meanwhile() -> Problem {
 }
 
 /// A policy with its version in force.
-pub(super) async fn in_force(tx: &mut SqliteConnection, id: &str) -> Result<(Policy, Version), Problem> {
+pub(super) async fn in_force(tx: &mut Connection, id: &str) -> Result<(Policy, Version), Problem> {
     let policy = store::policy_view(tx, id).await?.ok_or_else(|| Problem::not_found(KIND, id))?;
     let version = version_view(tx, id, policy.version).await?;
     let version = version.ok_or(StoreError::Corrupt { what: "a policy without its version" })?;
@@ -150,7 +149,7 @@ pub(super) async fn checked(
 }
 
 /// Stores a version, if there is room for it.
-pub(super) async fn version_add(tx: &mut SqliteConnection, version: &Version) -> Result<(), Problem> {
+pub(super) async fn version_add(tx: &mut Connection, version: &Version) -> Result<(), Problem> {
     let Content { rego, data, .. } = &version.content;
     check_policy_bytes(tx, &version.policy_id, (rego, data)).await?;
     Ok(version_insert(tx, version).await?)

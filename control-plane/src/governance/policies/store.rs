@@ -5,10 +5,10 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use mindweave_policy::{OnError, PolicyMode, Subject};
 use serde::Serialize;
-use sqlx::{AssertSqlSafe, FromRow, SqliteConnection};
+use sqlx::{AssertSqlSafe, FromRow};
 
 use super::version_store::stored;
-use crate::db::{Doing, StoreError};
+use crate::db::{Connection, Doing, StoreError, sql};
 use crate::governance::stored_specs::{parse, word};
 use crate::stored::timestamp;
 
@@ -82,8 +82,8 @@ fn scope_json(scope: &Subject) -> String {
 }
 
 /// Stores a new policy.
-pub(super) async fn policy_insert(tx: &mut SqliteConnection, policy: &Policy) -> Result<(), StoreError> {
-    sqlx::query(
+pub(super) async fn policy_insert(tx: &mut Connection, policy: &Policy) -> Result<(), StoreError> {
+    sql::query(
         "INSERT INTO policies (id, org_id, name, mode, scope, on_error, version, created_at, updated_at)
          VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
     )
@@ -103,8 +103,8 @@ pub(super) async fn policy_insert(tx: &mut SqliteConnection, policy: &Policy) ->
 }
 
 /// Replaces a policy.
-pub(super) async fn policy_update(tx: &mut SqliteConnection, policy: &Policy) -> Result<(), StoreError> {
-    sqlx::query(
+pub(super) async fn policy_update(tx: &mut Connection, policy: &Policy) -> Result<(), StoreError> {
+    sql::query(
         "UPDATE policies SET name = ?, mode = ?, scope = ?, on_error = ?, version = ?, updated_at = ?
          WHERE id = ?",
     )
@@ -123,23 +123,23 @@ pub(super) async fn policy_update(tx: &mut SqliteConnection, policy: &Policy) ->
 
 /// The policy with this id, unless it was deleted.
 pub(in crate::governance) async fn policy_view(
-    tx: &mut SqliteConnection,
+    tx: &mut Connection,
     id: &str,
 ) -> Result<Option<Policy>, StoreError> {
     let sql = format!("{SELECT} WHERE id = ? AND deleted_at IS NULL");
     let row: Option<PolicyRow> =
-        sqlx::query_as(AssertSqlSafe(sql)).bind(id).fetch_optional(tx).await.doing("reading a policy")?;
+        sql::query_as(AssertSqlSafe(sql)).bind(id).fetch_optional(tx).await.doing("reading a policy")?;
     row.map(Policy::try_from).transpose()
 }
 
 /// Policies after this id, oldest first.
 pub(super) async fn policy_list(
-    tx: &mut SqliteConnection,
+    tx: &mut Connection,
     after: &str,
     limit: u64,
 ) -> Result<Vec<Policy>, StoreError> {
     let sql = format!("{SELECT} WHERE id > ? AND deleted_at IS NULL ORDER BY id LIMIT ?");
-    let rows: Vec<PolicyRow> = sqlx::query_as(AssertSqlSafe(sql))
+    let rows: Vec<PolicyRow> = sql::query_as(AssertSqlSafe(sql))
         .bind(after)
         .bind(stored(limit))
         .fetch_all(tx)
@@ -149,8 +149,8 @@ pub(super) async fn policy_list(
 }
 
 /// Whether there is a policy with this id, or was one.
-pub(super) async fn policy_existed(tx: &mut SqliteConnection, id: &str) -> Result<bool, StoreError> {
-    sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM policies WHERE id = ?)")
+pub(super) async fn policy_existed(tx: &mut Connection, id: &str) -> Result<bool, StoreError> {
+    sql::query_scalar("SELECT EXISTS (SELECT 1 FROM policies WHERE id = ?)")
         .bind(id)
         .fetch_one(tx)
         .await
@@ -158,12 +158,8 @@ pub(super) async fn policy_existed(tx: &mut SqliteConnection, id: &str) -> Resul
 }
 
 /// Deletes a policy; it and its versions stay for the decision log. Returns whether there was one.
-pub(super) async fn policy_delete(
-    tx: &mut SqliteConnection,
-    id: &str,
-    now: Timestamp,
-) -> Result<bool, StoreError> {
-    let deleted = sqlx::query("UPDATE policies SET deleted_at = ? WHERE id = ? AND deleted_at IS NULL")
+pub(super) async fn policy_delete(tx: &mut Connection, id: &str, now: Timestamp) -> Result<bool, StoreError> {
+    let deleted = sql::query("UPDATE policies SET deleted_at = ? WHERE id = ? AND deleted_at IS NULL")
         .bind(now.as_microsecond())
         .bind(id)
         .execute(tx)

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use mindweave_policy::{PolicyFault, PolicyReport};
 use serde_json::Value;
-use sqlx::{FromRow, SqliteConnection};
+use sqlx::FromRow;
 
-use crate::db::{Doing, StoreError};
+use crate::db::{Connection, Doing, StoreError, sql};
 use crate::governance::stored_specs::parse;
 use crate::stored::timestamp;
 
@@ -85,9 +85,9 @@ pub(super) fn stored(version: u64) -> i64 {
 }
 
 /// Stores a version.
-pub(super) async fn version_insert(tx: &mut SqliteConnection, version: &Version) -> Result<(), StoreError> {
+pub(super) async fn version_insert(tx: &mut Connection, version: &Version) -> Result<(), StoreError> {
     let json = |value: Result<String, serde_json::Error>| value.unwrap_or_default(); // what came from JSON goes back
-    sqlx::query(
+    sql::query(
         "INSERT INTO policy_versions
              (policy_id, version, rego, data, bundled, restored_from, package, reads, warnings, created_at)
          VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
@@ -110,12 +110,12 @@ pub(super) async fn version_insert(tx: &mut SqliteConnection, version: &Version)
 
 /// A version; also of a deleted policy, because the decision log names it.
 pub(in crate::governance) async fn version_view(
-    tx: &mut SqliteConnection,
+    tx: &mut Connection,
     policy_id: &str,
     version: u64,
 ) -> Result<Option<Version>, StoreError> {
     let sql = select(COLUMNS, "WHERE policy_id = ? AND version = ?");
-    let row: Option<VersionRow> = sqlx::query_as(sqlx::AssertSqlSafe(sql))
+    let row: Option<VersionRow> = sql::query_as(sqlx::AssertSqlSafe(sql))
         .bind(policy_id)
         .bind(stored(version))
         .fetch_optional(tx)
@@ -126,12 +126,12 @@ pub(in crate::governance) async fn version_view(
 
 /// The input paths that a version reads; none when there is no such version.
 pub(in crate::governance) async fn version_reads(
-    tx: &mut SqliteConnection,
+    tx: &mut Connection,
     policy_id: &str,
     version: u64,
 ) -> Result<Vec<String>, StoreError> {
     let reads: Option<String> =
-        sqlx::query_scalar("SELECT reads FROM policy_versions WHERE policy_id = ? AND version = ?")
+        sql::query_scalar("SELECT reads FROM policy_versions WHERE policy_id = ? AND version = ?")
             .bind(policy_id)
             .bind(stored(version))
             .fetch_optional(tx)
@@ -142,13 +142,13 @@ pub(in crate::governance) async fn version_reads(
 
 /// Versions below this one, newest first; also of a deleted policy.
 pub(super) async fn version_list(
-    tx: &mut SqliteConnection,
+    tx: &mut Connection,
     policy_id: &str,
     below: u64,
     limit: u64,
 ) -> Result<Vec<Version>, StoreError> {
     let sql = select(COLUMNS, "WHERE policy_id = ? AND version < ? ORDER BY version DESC LIMIT ?");
-    let rows: Vec<VersionRow> = sqlx::query_as(sqlx::AssertSqlSafe(sql))
+    let rows: Vec<VersionRow> = sql::query_as(sqlx::AssertSqlSafe(sql))
         .bind(policy_id)
         .bind(stored(below))
         .bind(stored(limit))

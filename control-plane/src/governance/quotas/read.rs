@@ -1,8 +1,8 @@
 //! Reads a budget from a request's fields.
 
+use crate::db::Connection;
 use mindweave_metering::QuotaId;
 use mindweave_policy::{OnError, OnStale, QuotaAction, QuotaSpec, QuotaUnit, QuotaWindow, Reserve};
-use sqlx::SqliteConnection;
 
 use super::money::nano_of;
 use crate::app::App;
@@ -38,7 +38,7 @@ const ON_STALE: [(&str, OnStale); 3] =
 /// What the client says about a budget. In a change, what is not given stays, and `null` stands for the default.
 pub(super) async fn read_quota(
     app: &App,
-    tx: &mut SqliteConnection,
+    tx: &mut Connection,
     mut fields: Fields,
     id: QuotaId,
     before: Option<&QuotaSpec>,

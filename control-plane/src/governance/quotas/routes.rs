@@ -1,5 +1,6 @@
 //! `/governance/quotas`, `/governance/quotas/{id}` and `/governance/quotas/{id}/usage`.
 
+use crate::db::Connection;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::http::header::LOCATION;
@@ -7,7 +8,6 @@ use axum::response::IntoResponse;
 use axum::routing::get;
 use axum::{Json, Router};
 use mindweave_metering::QuotaId;
-use sqlx::SqliteConnection;
 
 use super::answer::QuotaAnswer;
 use super::read::read_quota;
@@ -76,7 +76,7 @@ async fn quota_change(
 }
 
 /// Counts what the ledger holds already, so that a budget made in the middle of a month knows of the month's use.
-async fn seeded(app: &App, tx: &mut SqliteConnection, quota: Quota) -> Result<QuotaAnswer, Problem> {
+async fn seeded(app: &App, tx: &mut Connection, quota: Quota) -> Result<QuotaAnswer, Problem> {
     counter_seed(tx, &quota.spec, clock::now()).await?;
     let warning = scope_warning(tx, &quota.spec.scope).await?;
     let zone = org_zone(tx, &app.home.org_id).await?;
@@ -85,7 +85,7 @@ async fn seeded(app: &App, tx: &mut SqliteConnection, quota: Quota) -> Result<Qu
 
 async fn answer(
     app: &App,
-    tx: &mut SqliteConnection,
+    tx: &mut Connection,
     quota: Quota,
     zone: &OrgZone,
 ) -> Result<QuotaAnswer, Problem> {

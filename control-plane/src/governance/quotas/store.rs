@@ -2,9 +2,9 @@
 
 use jiff::Timestamp;
 use mindweave_policy::QuotaSpec;
-use sqlx::{FromRow, SqliteConnection};
+use sqlx::FromRow;
 
-use crate::db::{Doing, StoreError};
+use crate::db::{Connection, Doing, StoreError, sql};
 use crate::governance::stored_specs::parse;
 use crate::stored::timestamp;
 
@@ -36,9 +36,9 @@ impl TryFrom<QuotaRow> for Quota {
 }
 
 /// Stores a new budget.
-pub(super) async fn quota_insert(tx: &mut SqliteConnection, quota: &Quota) -> Result<(), StoreError> {
+pub(super) async fn quota_insert(tx: &mut Connection, quota: &Quota) -> Result<(), StoreError> {
     let spec = &quota.spec;
-    sqlx::query(
+    sql::query(
         "INSERT INTO quotas (id, org_id, name, spec, created_at, updated_at) VALUES (?, ?, ?, ?, ?, ?)",
     )
     .bind(spec.id.as_str())
@@ -54,8 +54,8 @@ pub(super) async fn quota_insert(tx: &mut SqliteConnection, quota: &Quota) -> Re
 }
 
 /// Replaces a budget.
-pub(super) async fn quota_update(tx: &mut SqliteConnection, quota: &Quota) -> Result<(), StoreError> {
-    sqlx::query("UPDATE quotas SET name = ?, spec = ?, updated_at = ? WHERE id = ?")
+pub(super) async fn quota_update(tx: &mut Connection, quota: &Quota) -> Result<(), StoreError> {
+    sql::query("UPDATE quotas SET name = ?, spec = ?, updated_at = ? WHERE id = ?")
         .bind(&*quota.spec.name)
         .bind(spec_json(&quota.spec))
         .bind(quota.updated_at.as_microsecond())
@@ -71,9 +71,9 @@ fn spec_json(spec: &QuotaSpec) -> String {
 }
 
 /// The budget with this id, unless it was deleted.
-pub(super) async fn quota_view(tx: &mut SqliteConnection, id: &str) -> Result<Option<Quota>, StoreError> {
+pub(super) async fn quota_view(tx: &mut Connection, id: &str) -> Result<Option<Quota>, StoreError> {
     let row: Option<QuotaRow> =
-        sqlx::query_as("SELECT spec, created_at, updated_at FROM quotas WHERE id = ? AND deleted_at IS NULL")
+        sql::query_as("SELECT spec, created_at, updated_at FROM quotas WHERE id = ? AND deleted_at IS NULL")
             .bind(id)
             .fetch_optional(tx)
             .await
@@ -83,11 +83,11 @@ pub(super) async fn quota_view(tx: &mut SqliteConnection, id: &str) -> Result<Op
 
 /// Budgets after this id, oldest first.
 pub(super) async fn quota_list(
-    tx: &mut SqliteConnection,
+    tx: &mut Connection,
     after: &str,
     limit: u64,
 ) -> Result<Vec<Quota>, StoreError> {
-    let rows: Vec<QuotaRow> = sqlx::query_as(
+    let rows: Vec<QuotaRow> = sql::query_as(
         "SELECT spec, created_at, updated_at FROM quotas
          WHERE id > ? AND deleted_at IS NULL ORDER BY id LIMIT ?",
     )
@@ -100,12 +100,8 @@ pub(super) async fn quota_list(
 }
 
 /// Deletes a budget; its row stays for the decision log. Returns whether there was one.
-pub(super) async fn quota_delete(
-    tx: &mut SqliteConnection,
-    id: &str,
-    now: Timestamp,
-) -> Result<bool, StoreError> {
-    let deleted = sqlx::query("UPDATE quotas SET deleted_at = ? WHERE id = ? AND deleted_at IS NULL")
+pub(super) async fn quota_delete(tx: &mut Connection, id: &str, now: Timestamp) -> Result<bool, StoreError> {
+    let deleted = sql::query("UPDATE quotas SET deleted_at = ? WHERE id = ? AND deleted_at IS NULL")
         .bind(now.as_microsecond())
         .bind(id)
         .execute(tx)

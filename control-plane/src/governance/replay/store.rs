@@ -2,9 +2,9 @@
 
 use jiff::Timestamp;
 use mindweave_metering::UsageEvent;
-use sqlx::{FromRow, QueryBuilder, Sqlite, SqliteConnection};
+use sqlx::FromRow;
 
-use crate::db::{Doing, StoreError};
+use crate::db::{Connection, Doing, StoreError, sql::QueryBuilder};
 use crate::governance::stored_specs::parse;
 
 /// Which events are replayed.
@@ -33,12 +33,12 @@ struct PastRow {
 
 /// At most `limit` requests behind a place, newest first, and the place of the last.
 pub(super) async fn requests_list(
-    tx: &mut SqliteConnection,
+    tx: &mut Connection,
     span: &Span,
     after: Option<Place>,
     limit: usize,
 ) -> Result<(Vec<UsageEvent>, Option<Place>), StoreError> {
-    let mut sql = QueryBuilder::<Sqlite>::new(
+    let mut sql = QueryBuilder::new(
         "SELECT landed, ended_at, event FROM usage_events WHERE event_type = 'api_call' AND ended_at >= ",
     );
     sql.push_bind(span.from.as_microsecond()).push(" AND ended_at < ").push_bind(span.to.as_microsecond());

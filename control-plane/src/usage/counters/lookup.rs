@@ -2,9 +2,9 @@
 
 use jiff::Timestamp;
 use mindweave_metering::QuotaId;
-use sqlx::{FromRow, SqliteConnection};
+use sqlx::FromRow;
 
-use crate::db::{Doing, StoreError};
+use crate::db::{Connection, Doing, StoreError, sql};
 
 /// What one subject used in a window.
 #[derive(Clone, Debug, PartialEq, Eq, FromRow)]
@@ -15,12 +15,12 @@ pub(crate) struct CounterRow {
 
 /// What one subject used of a budget in the window with this start.
 pub(crate) async fn counter_used(
-    tx: &mut SqliteConnection,
+    tx: &mut Connection,
     quota_id: &QuotaId,
     window_start: Timestamp,
     subject: &str,
 ) -> Result<i64, StoreError> {
-    let used: Option<i64> = sqlx::query_scalar(
+    let used: Option<i64> = sql::query_scalar(
         "SELECT used FROM budget_counters WHERE quota_id = ? AND window_start = ? AND subject = ?",
     )
     .bind(quota_id.as_str())
@@ -34,13 +34,13 @@ pub(crate) async fn counter_used(
 
 /// What was used in the window with this start by at most `limit` subjects after this one, by subject.
 pub(crate) async fn counter_list(
-    tx: &mut SqliteConnection,
+    tx: &mut Connection,
     quota_id: &QuotaId,
     window_start: Timestamp,
     after: &str,
     limit: u64,
 ) -> Result<Vec<CounterRow>, StoreError> {
-    sqlx::query_as(
+    sql::query_as(
         "SELECT subject, used FROM budget_counters
          WHERE quota_id = ? AND window_start = ? AND subject > ? ORDER BY subject LIMIT ?",
     )

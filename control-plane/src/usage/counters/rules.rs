@@ -8,11 +8,10 @@ use jiff::tz::TimeZone;
 use mindweave_metering::{OrgId, QuotaId};
 use mindweave_policy::{QuotaSpec, QuotaWindow, SubjectKind, time_zone, window_bounds};
 use parking_lot::Mutex;
-use sqlx::SqliteConnection;
 
 use super::store::{self, CounterMove};
 use super::{Used, WINDOWS_KEPT, seed};
-use crate::db::{Doing, StoreError};
+use crate::db::{Connection, Doing, StoreError, sql};
 use crate::governance::quotas_read;
 use crate::usage::dims::Dim;
 
@@ -180,7 +179,7 @@ impl RulesCache {
 }
 
 /// The budgets of this state of the database, for reading their counters.
-pub(crate) async fn rules_read(tx: &mut SqliteConnection) -> Result<Rules, StoreError> {
+pub(crate) async fn rules_read(tx: &mut Connection) -> Result<Rules, StoreError> {
     let zones = zones_read(tx).await?;
     let rule = |quota: Arc<QuotaSpec>| {
         let zone_name = zone_of(&zones, &quota.org_id);
@@ -191,7 +190,7 @@ pub(crate) async fn rules_read(tx: &mut SqliteConnection) -> Result<Rules, Store
 
 /// The budgets of this state of the database, for moving their counters. Counts those that nobody counted yet in their present
 /// definition, and forgets those that are gone.
-pub(crate) async fn rules_count(tx: &mut SqliteConnection, now: Timestamp) -> Result<Rules, StoreError> {
+pub(crate) async fn rules_count(tx: &mut Connection, now: Timestamp) -> Result<Rules, StoreError> {
     let zones = zones_read(tx).await?;
     let mut known = store::countings_read(tx).await?;
     let mut rules = Vec::new();
@@ -211,8 +210,8 @@ fn zone_of<'a>(zones: &'a HashMap<OrgId, String>, org_id: &OrgId) -> &'a str {
     zones.get(org_id).map_or("UTC", String::as_str)
 }
 
-async fn zones_read(tx: &mut SqliteConnection) -> Result<HashMap<OrgId, String>, StoreError> {
+async fn zones_read(tx: &mut Connection) -> Result<HashMap<OrgId, String>, StoreError> {
     let rows: Vec<(String, String)> =
-        sqlx::query_as("SELECT id, time_zone FROM orgs").fetch_all(tx).await.doing("reading time zones")?;
+        sql::query_as("SELECT id, time_zone FROM orgs").fetch_all(tx).await.doing("reading time zones")?;
     Ok(rows.into_iter().map(|(id, zone)| (OrgId::new(id), zone)).collect())
 }

@@ -6,16 +6,19 @@ use mindweave_policy::{
     ModelPattern, QuotaSpec, QuotaUnit, QuotaWindow, Subject, SubjectKind, time_zone, window_bounds,
 };
 use serde::Serialize;
-use sqlx::{FromRow, QueryBuilder, Sqlite, SqliteConnection};
+use sqlx::FromRow;
 
 use super::store::{self, CounterMove, Counting};
-use crate::db::{Doing, StoreError};
+use crate::db::{
+    Connection, Doing, StoreError,
+    sql::{self, QueryBuilder},
+};
 use crate::governance::quotas_read;
 use crate::rollup::{Level, cover, states_read};
 
 /// Counts a budget from the ledger, in the transaction that makes or changes it, after that change. Does nothing when what decides about its counters is as it was.
 pub(crate) async fn counter_seed(
-    tx: &mut SqliteConnection,
+    tx: &mut Connection,
     quota: &QuotaSpec,
     now: Timestamp,
 ) -> Result<(), StoreError> {
@@ -27,7 +30,7 @@ pub(crate) async fn counter_seed(
 /// Counts every budget of an organisation again whose windows lie elsewhere now, in the transaction that changes the
 /// organisation's time zone, after that change.
 pub(crate) async fn counters_reseed(
-    tx: &mut SqliteConnection,
+    tx: &mut Connection,
     org_id: &OrgId,
     now: Timestamp,
 ) -> Result<(), StoreError> {
@@ -38,12 +41,12 @@ pub(crate) async fn counters_reseed(
 }
 
 /// Forgets the counters of a budget, in the transaction that deletes it.
-pub(crate) async fn counter_delete(tx: &mut SqliteConnection, quota_id: &QuotaId) -> Result<(), StoreError> {
+pub(crate) async fn counter_delete(tx: &mut Connection, quota_id: &QuotaId) -> Result<(), StoreError> {
     store::counters_forget(tx, quota_id.as_str()).await
 }
 
-async fn zone_name(tx: &mut SqliteConnection, org_id: &OrgId) -> Result<String, StoreError> {
-    sqlx::query_scalar("SELECT coalesce((SELECT time_zone FROM orgs WHERE id = ?), 'UTC')")
+async fn zone_name(tx: &mut Connection, org_id: &OrgId) -> Result<String, StoreError> {
+    sql::query_scalar("SELECT coalesce((SELECT time_zone FROM orgs WHERE id = ?), 'UTC')")
         .bind(org_id.as_str())
         .fetch_one(tx)
         .await
@@ -63,7 +66,7 @@ struct Definition<'a> {
 
 /// Counts a budget unless it is counted as it is defined. Returns the start of its first counted window.
 pub(super) async fn ensure(
-    tx: &mut SqliteConnection,
+    tx: &mut Connection,
     quota: &QuotaSpec,
     zone_name: &str,
     known: Option<&Counting>,
@@ -103,7 +106,7 @@ struct UsedRow {
 
 /// Sums what a budget counts in these pieces of time.
 async fn count(
-    tx: &mut SqliteConnection,
+    tx: &mut Connection,
     quota: &QuotaSpec,
     pieces: &[(Level, i64, i64)],
     window_start: i64,
@@ -123,7 +126,7 @@ async fn count(
     Ok(())
 }
 
-fn build(quota: &QuotaSpec, pieces: &[(Level, i64, i64)]) -> QueryBuilder<Sqlite> {
+fn build(quota: &QuotaSpec, pieces: &[(Level, i64, i64)]) -> QueryBuilder {
     let subject = match quota.scope.kind {
         SubjectKind::Org => "org_id",
         SubjectKind::Team => "team_id",
@@ -158,8 +161,8 @@ fn build(quota: &QuotaSpec, pieces: &[(Level, i64, i64)]) -> QueryBuilder<Sqlite
 }
 
 /// The minutes from this moment on in which anything was used.
-async fn minutes_from(tx: &mut SqliteConnection, from: i64) -> Result<Vec<i64>, StoreError> {
-    sqlx::query_scalar("SELECT DISTINCT bucket FROM usage_minute WHERE bucket >= ?")
+async fn minutes_from(tx: &mut Connection, from: i64) -> Result<Vec<i64>, StoreError> {
+    sql::query_scalar("SELECT DISTINCT bucket FROM usage_minute WHERE bucket >= ?")
         .bind(from)
         .fetch_all(tx)
         .await

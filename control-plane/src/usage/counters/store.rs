@@ -4,10 +4,10 @@ use std::collections::HashMap;
 
 use jiff::Timestamp;
 use mindweave_metering::QuotaId;
-use sqlx::{AssertSqlSafe, FromRow, SqliteConnection};
+use sqlx::{AssertSqlSafe, FromRow};
 
 use super::rules::rules_read;
-use crate::db::{Db, Doing, StoreError};
+use crate::db::{Connection, Db, Doing, StoreError, sql};
 use crate::usage::store::{MAX_ROWS_PER_STATEMENT, rows_sql};
 
 /// Counters deleted in one transaction, so that ingest and the API get their turn.
@@ -47,10 +47,7 @@ pub(super) struct Counting {
 }
 
 /// Adds to counters.
-pub(crate) async fn counters_move(
-    tx: &mut SqliteConnection,
-    moves: &[CounterMove],
-) -> Result<(), StoreError> {
+pub(crate) async fn counters_move(tx: &mut Connection, moves: &[CounterMove]) -> Result<(), StoreError> {
     if moves.is_empty() {
         return Ok(());
     }
@@ -61,7 +58,7 @@ pub(crate) async fn counters_move(
         let after = "ON CONFLICT (quota_id, window_start, subject) DO UPDATE
              SET used = budget_counters.used + excluded.used, moved = excluded.moved";
         let sql = rows_sql(before, run.len(), 5, after);
-        let query = run.iter().fold(sqlx::query(AssertSqlSafe(sql)), |query, row| {
+        let query = run.iter().fold(sql::query(AssertSqlSafe(sql)), |query, row| {
             query
                 .bind(row.quota_id.as_str().to_owned())
                 .bind(row.window_start)
@@ -74,24 +71,24 @@ pub(crate) async fn counters_move(
     Ok(())
 }
 
-async fn next_move(tx: &mut SqliteConnection) -> Result<i64, StoreError> {
-    sqlx::query_scalar("UPDATE budget_moves SET moved = moved + 1 RETURNING moved")
+async fn next_move(tx: &mut Connection) -> Result<i64, StoreError> {
+    sql::query_scalar("UPDATE budget_moves SET moved = moved + 1 RETURNING moved")
         .fetch_one(tx)
         .await
         .doing("numbering a move of counters")
 }
 
 /// The number of the last move.
-pub(crate) async fn last_move(tx: &mut SqliteConnection) -> Result<i64, StoreError> {
-    sqlx::query_scalar("SELECT moved FROM budget_moves").fetch_one(tx).await.doing("reading the last move")
+pub(crate) async fn last_move(tx: &mut Connection) -> Result<i64, StoreError> {
+    sql::query_scalar("SELECT moved FROM budget_moves").fetch_one(tx).await.doing("reading the last move")
 }
 
 /// The counters that moved after this move, in the order of their moves.
 pub(crate) async fn counters_moved_after(
-    tx: &mut SqliteConnection,
+    tx: &mut Connection,
     moved: i64,
 ) -> Result<Vec<StoredCounter>, StoreError> {
-    sqlx::query_as(
+    sql::query_as(
         "SELECT quota_id, window_start, subject, used, moved FROM budget_counters WHERE moved > ? ORDER BY moved",
     )
     .bind(moved)
@@ -103,11 +100,11 @@ pub(crate) async fn counters_moved_after(
 /// The counters of each budget in the window with the start that is given for it, and in later ones, which a proxy whose clock is
 /// ahead is in already.
 pub(crate) async fn counters_current(
-    tx: &mut SqliteConnection,
+    tx: &mut Connection,
     window_starts: &HashMap<&QuotaId, i64>,
 ) -> Result<Vec<StoredCounter>, StoreError> {
     let starts = serde_json::to_string(window_starts).unwrap_or_default(); // texts and numbers always serialise
-    sqlx::query_as(
+    sql::query_as(
         "SELECT quota_id, window_start, subject, used, moved FROM json_each(?) AS current
          CROSS JOIN budget_counters ON quota_id = current.key AND window_start >= current.value",
     )
@@ -120,24 +117,24 @@ pub(crate) async fn counters_current(
 /// Takes the place of every counter of a budget: those of the window that begins at `first_window` become zero, as whoever saw
 /// them must learn, the others go. Then `counting` is how they are counted.
 pub(super) async fn counters_reset(
-    tx: &mut SqliteConnection,
+    tx: &mut Connection,
     quota_id: &str,
     counting: &Counting,
 ) -> Result<(), StoreError> {
-    sqlx::query("DELETE FROM budget_counters WHERE quota_id = ? AND window_start <> ?")
+    sql::query("DELETE FROM budget_counters WHERE quota_id = ? AND window_start <> ?")
         .bind(quota_id)
         .bind(counting.first_window)
         .execute(&mut *tx)
         .await
         .doing("deleting counters")?;
     let moved = next_move(tx).await?;
-    sqlx::query("UPDATE budget_counters SET used = 0, moved = ? WHERE quota_id = ?")
+    sql::query("UPDATE budget_counters SET used = 0, moved = ? WHERE quota_id = ?")
         .bind(moved)
         .bind(quota_id)
         .execute(&mut *tx)
         .await
         .doing("resetting counters")?;
-    sqlx::query(
+    sql::query(
         "INSERT INTO budget_countings (quota_id, definition, first_window) VALUES (?, ?, ?)
          ON CONFLICT (quota_id) DO UPDATE SET definition = excluded.definition, first_window = excluded.first_window",
     )
@@ -151,21 +148,19 @@ pub(super) async fn counters_reset(
 }
 
 /// Forgets a budget.
-pub(super) async fn counters_forget(tx: &mut SqliteConnection, quota_id: &str) -> Result<(), StoreError> {
+pub(super) async fn counters_forget(tx: &mut Connection, quota_id: &str) -> Result<(), StoreError> {
     for sql in
         ["DELETE FROM budget_counters WHERE quota_id = ?", "DELETE FROM budget_countings WHERE quota_id = ?"]
     {
-        sqlx::query(sql).bind(quota_id).execute(&mut *tx).await.doing("forgetting a budget's counters")?;
+        sql::query(sql).bind(quota_id).execute(&mut *tx).await.doing("forgetting a budget's counters")?;
     }
     Ok(())
 }
 
 /// How each budget's counters were counted, by the budget's id.
-pub(super) async fn countings_read(
-    tx: &mut SqliteConnection,
-) -> Result<HashMap<String, Counting>, StoreError> {
+pub(super) async fn countings_read(tx: &mut Connection) -> Result<HashMap<String, Counting>, StoreError> {
     let rows: Vec<(String, String, i64)> =
-        sqlx::query_as("SELECT quota_id, definition, first_window FROM budget_countings")
+        sql::query_as("SELECT quota_id, definition, first_window FROM budget_countings")
             .fetch_all(tx)
             .await
             .doing("reading how budgets are counted")?;
@@ -175,11 +170,11 @@ pub(super) async fn countings_read(
 
 /// How a budget's counters were counted.
 pub(super) async fn counting_read(
-    tx: &mut SqliteConnection,
+    tx: &mut Connection,
     quota_id: &str,
 ) -> Result<Option<Counting>, StoreError> {
     let row: Option<(String, i64)> =
-        sqlx::query_as("SELECT definition, first_window FROM budget_countings WHERE quota_id = ?")
+        sql::query_as("SELECT definition, first_window FROM budget_countings WHERE quota_id = ?")
             .bind(quota_id)
             .fetch_optional(tx)
             .await
@@ -193,7 +188,7 @@ pub(crate) async fn counters_expire(db: &Db, now: Timestamp) -> Result<(), Store
     for rule in rules.iter() {
         loop {
             let mut tx = db.begin_write().await?;
-            let deleted = sqlx::query(
+            let deleted = sql::query(
                 "DELETE FROM budget_counters WHERE (quota_id, window_start, subject) IN
                      (SELECT quota_id, window_start, subject FROM budget_counters
                       WHERE quota_id = ? AND window_start < ? LIMIT ?)",

@@ -13,13 +13,12 @@ use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
-use sqlx::SqliteConnection;
 
 use downloads::{Item, make_download};
 
 use super::*;
 use crate::clock;
-use crate::db::Db;
+use crate::db::{Connection, Db, sql};
 use crate::rollup::{Retention, retention_run, rollup_run};
 use crate::snapshot::revision_raise;
 use crate::testing::{DAY, HOUR, Ledger, MINUTE, SECOND, at, event, install, record};
@@ -59,8 +58,8 @@ enum Told {
 }
 
 /// Makes or changes a budget.
-async fn put(tx: &mut SqliteConnection, quota: &QuotaSpec, told: Told) {
-    sqlx::query(
+async fn put(tx: &mut Connection, quota: &QuotaSpec, told: Told) {
+    sql::query(
         "INSERT INTO quotas (id, org_id, name, spec, created_at, updated_at) VALUES (?, ?, ?, ?, 0, 0)
          ON CONFLICT (id) DO UPDATE SET spec = excluded.spec, deleted_at = NULL",
     )
@@ -92,7 +91,7 @@ async fn deliver(ledger: &Ledger, claim: &mut Claim, first: u64, events: &[Usage
 /// Every counter that is not zero, by budget, window and subject.
 async fn counters(db: &Db) -> BTreeMap<(String, i64, String), i64> {
     let rows: Vec<(String, i64, String, i64)> =
-        sqlx::query_as("SELECT quota_id, window_start, subject, used FROM budget_counters WHERE used <> 0")
+        sql::query_as("SELECT quota_id, window_start, subject, used FROM budget_counters WHERE used <> 0")
             .fetch_all(db.readers())
             .await
             .unwrap();
@@ -117,7 +116,7 @@ async fn expected(
     zone: &str,
 ) -> BTreeMap<(String, i64, String), i64> {
     let first_windows: Vec<(String, i64)> =
-        sqlx::query_as("SELECT quota_id, first_window FROM budget_countings")
+        sql::query_as("SELECT quota_id, first_window FROM budget_countings")
             .fetch_all(db.readers())
             .await
             .unwrap();
@@ -342,7 +341,7 @@ impl Run {
                 let id = format!("quo_{number}");
                 if self.quotas.remove(&id).is_some() {
                     let mut tx = db.begin_write().await.unwrap();
-                    sqlx::query("UPDATE quotas SET deleted_at = 1 WHERE id = ?")
+                    sql::query("UPDATE quotas SET deleted_at = 1 WHERE id = ?")
                         .bind(&id)
                         .execute(&mut *tx)
                         .await
@@ -358,7 +357,7 @@ impl Run {
             Step::Zone(zone, told) => {
                 self.zone = zone;
                 let mut tx = db.begin_write().await.unwrap();
-                sqlx::query("UPDATE orgs SET time_zone = ?").bind(zone).execute(&mut *tx).await.unwrap();
+                sql::query("UPDATE orgs SET time_zone = ?").bind(zone).execute(&mut *tx).await.unwrap();
                 if told == Told::Yes {
                     counters_reseed(&mut tx, &OrgId::new("org_1"), now).await.unwrap();
                 }

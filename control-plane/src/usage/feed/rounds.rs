@@ -6,11 +6,10 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use mindweave_metering::QuotaId;
 use mindweave_policy::CounterUsage;
-use sqlx::SqliteConnection;
 use tokio::time::Instant;
 
 use crate::clock;
-use crate::db::{Db, StoreError};
+use crate::db::{Connection, Db, StoreError};
 use crate::governance::budgets_revision;
 use crate::stored::timestamp;
 use crate::usage::counters::{
@@ -58,7 +57,7 @@ pub(super) async fn read(
     Ok(Round { number: 0, began, as_of, through, counters, positions })
 }
 
-async fn current_rules(tx: &mut SqliteConnection, cache: &RulesCache) -> Result<Arc<Rules>, StoreError> {
+async fn current_rules(tx: &mut Connection, cache: &RulesCache) -> Result<Arc<Rules>, StoreError> {
     let revision = budgets_revision(tx).await?;
     if let Some(rules) = cache.get(revision) {
         return Ok(rules);
@@ -69,7 +68,7 @@ async fn current_rules(tx: &mut SqliteConnection, cache: &RulesCache) -> Result<
 }
 
 async fn all(
-    tx: &mut SqliteConnection,
+    tx: &mut Connection,
     rules: &Rules,
     now: Timestamp,
 ) -> Result<Vec<(i64, CounterUsage)>, StoreError> {
@@ -104,10 +103,7 @@ fn told(rules: &Rules, stored: StoredCounter) -> Result<CounterUsage, StoreError
     Ok(CounterUsage { quota_id, subject: stored.subject.into(), window_start, used: stored.used, definition })
 }
 
-async fn positions(
-    tx: &mut SqliteConnection,
-    journals: &[Arc<str>],
-) -> Result<HashMap<Arc<str>, u64>, StoreError> {
+async fn positions(tx: &mut Connection, journals: &[Arc<str>]) -> Result<HashMap<Arc<str>, u64>, StoreError> {
     let known = offsets::positions_read(tx, journals).await?;
     let number = |(source, position): (String, i64)| Some((source.into(), u64::try_from(position).ok()?));
     Ok(known.into_iter().filter_map(number).collect())

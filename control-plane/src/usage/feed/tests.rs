@@ -1,3 +1,4 @@
+use crate::db::sql;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -171,7 +172,7 @@ async fn counters_of_windows_that_have_ended_are_not_told() {
     put_quota(&feeding.ledger.db, &daily).await;
     // As if it had been made two days ago: late events of yesterday are counted, but hold nobody.
     let mut tx = feeding.ledger.db.begin_write().await.unwrap();
-    sqlx::query("UPDATE budget_countings SET first_window = 0").execute(&mut *tx).await.unwrap();
+    sql::query("UPDATE budget_countings SET first_window = 0").execute(&mut *tx).await.unwrap();
     crate::snapshot::revision_raise(&mut tx).await.unwrap();
     tx.commit().await.unwrap();
     let mut subscription = feeding.feeds.subscribe("journal");

@@ -1,3 +1,4 @@
+use crate::db::sql;
 use mindweave_metering::{BatchItem, BatchResults, UsageEvent};
 use mindweave_policy::{QuotaUnit, QuotaWindow, SubjectKind};
 use serde_json::Value;
@@ -11,7 +12,7 @@ const SOURCE: &str = "journal-1";
 
 /// Raw events, requests and tokens, all of one moment.
 async fn totals(ledger: &Ledger) -> (i64, i64, i64) {
-    sqlx::query_as(
+    sql::query_as(
         "SELECT (SELECT count(*) FROM usage_events), CAST(coalesce(sum(requests), 0) AS BIGINT),
                 CAST(coalesce(sum(input_tokens), 0) AS BIGINT) FROM usage_minute",
     )
@@ -225,7 +226,7 @@ fn download(number: u64, items: Vec<BatchItem>) -> UsageEvent {
 
 async fn stored(ledger: &Ledger, request_id: &'static str) -> Value {
     let sql = "SELECT event FROM usage_events WHERE request_id = ?";
-    let json: String = sqlx::query_scalar(sql).bind(request_id).fetch_one(ledger.db.readers()).await.unwrap();
+    let json: String = sql::query_scalar(sql).bind(request_id).fetch_one(ledger.db.readers()).await.unwrap();
     serde_json::from_str(&json).unwrap()
 }
 
@@ -324,7 +325,7 @@ async fn a_late_event_is_added_to_the_closed_hour_and_day() {
     for table in ["usage_minute", "usage_hour", "usage_day"] {
         let sql = format!("SELECT CAST(sum(input_tokens) AS BIGINT) FROM {table}");
         let sum: i64 =
-            sqlx::query_scalar(sqlx::AssertSqlSafe(sql)).fetch_one(ledger.db.readers()).await.unwrap();
+            sql::query_scalar(sqlx::AssertSqlSafe(sql)).fetch_one(ledger.db.readers()).await.unwrap();
         assert_eq!(sum, 15, "{table}");
     }
 }
@@ -350,7 +351,7 @@ async fn budgets_are_read_again_when_one_of_them_changed_and_not_for_a_new_key()
         let mut tx = ledger.db.begin_write().await.unwrap();
         let revision = crate::governance::budgets_revision(&mut tx).await.unwrap();
         known.push(ledger.ingest.rules.get(revision).expect("remembered"));
-        sqlx::query(change).execute(&mut *tx).await.unwrap();
+        sql::query(change).execute(&mut *tx).await.unwrap();
         crate::snapshot::revision_raise(&mut tx).await.unwrap();
         tx.commit().await.unwrap();
     }

@@ -1,0 +1,80 @@
+//! The file: one writer, a few readers.
+//!
+//! SQLite has one writer at a time anyway; a pool of one makes writers queue here, in order, instead of polling a lock.
+//! Readers see the last commit and never wait for the writer (write-ahead log).
+
+use std::io;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+use std::time::Duration;
+
+use sqlx::SqlitePool;
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+
+use super::error::OpenError;
+use super::migrations;
+
+/// How long SQLite itself waits for a lock, for example of another process that has the file open.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a caller waits for a connection before the answer is "busy".
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
+/// Reading connections. Each is a thread; reads are short and the machine has few cores.
+const READERS: u32 = 4;
+/// The log is folded into the file each time it has grown by this many pages (4 MiB). Whoever commits then waits for the
+/// disk: with four times as many, the slowest writes of the API under full ingest took four times as long.
+const CHECKPOINT_PAGES: &str = "1000";
+/// The log file is cut back to this size after a checkpoint.
+const LOG_SIZE_LIMIT_BYTES: &str = "67108864";
+/// Page cache of the writer, in KiB (negative: that is how SQLite tells KiB from pages).
+const WRITER_CACHE: &str = "-32768";
+
+/// The open file.
+#[derive(Clone, Debug)]
+pub(super) struct SqliteDb {
+    pub(super) writer: SqlitePool,
+    pub(super) readers: SqlitePool,
+}
+
+impl SqliteDb {
+    /// Opens the file, which is created for its owner only, and brings its schema up to date.
+    pub(super) async fn open(path: &Path) -> Result<Self, OpenError> {
+        let database = || path.display().to_string();
+        let open_failed = |cause| OpenError::Open { database: database(), cause };
+        create_private(path).map_err(|cause| OpenError::Create { path: path.to_owned(), cause })?;
+        let options = SqliteConnectOptions::new()
+            .filename(path)
+            .journal_mode(SqliteJournalMode::Wal)
+            // The journal forgets an event once this database has it: a commit must outlive a power cut.
+            .synchronous(SqliteSynchronous::Full)
+            .busy_timeout(BUSY_TIMEOUT)
+            .foreign_keys(true);
+        let writer = options
+            .clone()
+            .pragma("wal_autocheckpoint", CHECKPOINT_PAGES)
+            .pragma("journal_size_limit", LOG_SIZE_LIMIT_BYTES)
+            .pragma("cache_size", WRITER_CACHE);
+        let writer = pool(1).connect_with(writer).await.map_err(open_failed)?;
+        migrations::sqlite()
+            .run(&writer)
+            .await
+            .map_err(|cause| OpenError::Migrate { database: database(), cause })?;
+        let readers = options.pragma("query_only", "ON");
+        let readers = pool(READERS).connect_with(readers).await.map_err(open_failed)?;
+        Ok(Self { writer, readers })
+    }
+}
+
+fn pool(size: u32) -> SqlitePoolOptions {
+    // Connections to a local file do not go stale: no health check per use, no end of life.
+    SqlitePoolOptions::new()
+        .max_connections(size)
+        .acquire_timeout(ACQUIRE_TIMEOUT)
+        .test_before_acquire(false)
+        .idle_timeout(None)
+        .max_lifetime(None)
+}
+
+/// Creates the file for its owner only; SQLite gives its log files the same mode.
+fn create_private(path: &Path) -> io::Result<()> {
+    std::fs::OpenOptions::new().create(true).append(true).mode(0o600).open(path).map(drop)
+}

@@ -1,0 +1,1 @@
+//! Handshakes on a real socket, with certificates of the test's own.

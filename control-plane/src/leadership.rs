@@ -1,0 +1,116 @@
+//! Which of the control planes that share a database runs the jobs that must run once.
+//!
+//! The leader holds a lock of its session with the server. The lock ends with the session, however that ends: an orderly stop,
+//! a kill, a connection that broke; and the server ends a session that says nothing for a while, so that a leader that hangs
+//! is replaced too. A leader that was replaced may not know it yet and finish the job that it is in: every job is right when
+//! it runs twice, once is for the load's sake.
+
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::time::{MissedTickBehavior, interval, timeout};
+
+use crate::db::{Db, LeaderSession};
+use crate::metrics;
+use crate::tasks::{Stop, Tasks};
+
+/// How often a control plane asks whether it may lead, and whether it still does.
+const PERIOD: Duration = Duration::from_secs(2);
+/// An answer of the server that takes longer counts as none.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Tells whether this control plane leads.
+#[derive(Clone, Debug)]
+pub(crate) struct Leadership(watch::Receiver<bool>);
+
+impl Leadership {
+    /// Starts to ask for it. Without others, as with a file, a control plane leads from the start.
+    pub(crate) fn seek(tasks: &mut Tasks, db: &Db) -> Self {
+        let leads = watch::Sender::new(false);
+        let leadership = Self(leads.subscribe());
+        metrics::leads(false);
+        tasks.spawn("leadership", seek(db.clone(), leads, tasks.stop()));
+        leadership
+    }
+
+    async fn until(&mut self, leads: bool) {
+        if self.0.wait_for(|now| *now == leads).await.is_err() {
+            std::future::pending::<()>().await; // who tells is gone, as at the end: nothing changes any more
+        }
+    }
+
+    /// Runs work on the leader: at once when it becomes the leader, and then at every period. A run is never interrupted; a
+    /// late one is not made up for.
+    pub(crate) fn spawn_periodic<F>(
+        &self,
+        tasks: &mut Tasks,
+        name: &'static str,
+        period: Duration,
+        mut run: impl FnMut() -> F + Send + 'static,
+    ) where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let (mut leadership, mut stop) = (self.clone(), tasks.stop());
+        tasks.spawn(name, async move {
+            loop {
+                tokio::select! {
+                    () = stop.stopped() => return,
+                    () = leadership.until(true) => {}
+                }
+                let mut ticks = interval(period);
+                ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+                loop {
+                    tokio::select! {
+                        biased;
+                        () = stop.stopped() => return,
+                        () = leadership.until(false) => break,
+                        _ = ticks.tick() => run().await,
+                    }
+                }
+            }
+        });
+    }
+}
+
+async fn seek(db: Db, leads: watch::Sender<bool>, mut stop: Stop) {
+    let mut ticks = interval(PERIOD);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut session = None;
+    loop {
+        tokio::select! {
+            () = stop.stopped() => break,
+            _ = ticks.tick() => {}
+        }
+        let asked = timeout(ANSWER_TIMEOUT, ask(&db, &mut session)).await;
+        let now = match asked {
+            Ok(Ok(now)) => now,
+            Ok(Err(error)) => {
+                tracing::debug!(%error, "the database does not say who leads");
+                session = None;
+                false
+            }
+            Err(_) => {
+                session = None;
+                false
+            }
+        };
+        if leads.send_if_modified(|before| std::mem::replace(before, now) != now) {
+            metrics::leads(now);
+            tracing::info!(leads = now, "which control plane runs the jobs");
+        }
+    }
+    if let Some(session) = session.take() {
+        leads.send_replace(false);
+        metrics::leads(false);
+        let _: Result<(), _> = timeout(ANSWER_TIMEOUT, LeaderSession::end(session)).await;
+    }
+}
+
+/// Whether this control plane leads, after taking the lead if it is free.
+async fn ask(db: &Db, session: &mut Option<LeaderSession>) -> Result<bool, sqlx::Error> {
+    let session = match session {
+        Some(session) => session,
+        None => session.insert(db.leader_session().await?),
+    };
+    session.leads().await
+}
