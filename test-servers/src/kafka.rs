@@ -2,20 +2,21 @@
 
 mod admin;
 mod distribution;
+mod properties;
 
 use std::ffi::OsString;
-use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use rustix::process::Signal;
 
 use crate::certificates::{Certificate, TestCa};
 use crate::ports::Port;
-use crate::process::{Server, private_folder, run};
-use distribution::{ADVICE, libraries};
+use crate::process::{Server, private_folder};
+use distribution::{ADVICE, class_archive, formatted, libraries};
 
 /// The name that SASL listeners know, with every mechanism.
 pub const SASL_USER: &str = "mindweave";
@@ -26,31 +27,12 @@ pub const SASL_PASSWORD: &str = "for-tests-only";
 /// What Kafka writes when it serves: after it has registered with its controller and its listeners answer.
 const STARTED: &str = "Kafka Server started";
 
-/// What differs from Kafka's defaults, beside names, places and listeners.
-const SETTINGS: [(&str, &str); 19] = [
-    ("process.roles", "broker,controller"),
-    ("node.id", "1"),
-    ("auto.create.topics.enable", "false"), // a topic that nobody made must be seen, as in production
-    ("group.initial.rebalance.delay.ms", "0"),
-    // One broker holds each partition alone.
-    ("offsets.topic.replication.factor", "1"),
-    ("transaction.state.log.replication.factor", "1"),
-    ("transaction.state.log.min.isr", "1"),
-    ("share.coordinator.state.topic.replication.factor", "1"),
-    ("share.coordinator.state.topic.min.isr", "1"),
-    // Few partitions of Kafka's own and few threads: many servers share the machine.
-    ("offsets.topic.num.partitions", "1"),
-    ("transaction.state.log.num.partitions", "1"),
-    ("share.coordinator.state.topic.num.partitions", "1"),
-    ("num.network.threads", "2"),
-    ("num.io.threads", "2"),
-    ("background.threads", "2"),
-    ("log.cleaner.dedupe.buffer.size", "4194304"),
-    // After a kill the controller refuses the broker until the session of its former life has ended.
-    ("broker.session.timeout.ms", "2000"),
-    ("broker.heartbeat.interval.ms", "500"),
-    ("controlled.shutdown.enable", "true"),
-];
+/// For Java programs that live shortly: no second compiler, no threads for the collector.
+const QUICK: [&str; 2] = ["-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"];
+
+/// Log lines with the time, to the standard error.
+const LOGGING: [&str; 2] =
+    ["-Dorg.slf4j.simpleLogger.showDateTime=true", "-Dorg.slf4j.simpleLogger.dateTimeFormat=HH:mm:ss.SSS"];
 
 /// How clients reach the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -91,6 +73,7 @@ impl Default for KafkaOptions {
 pub struct Kafka {
     server: Server,
     security: Security,
+    cluster_id: String,
     clients: Port,
     /// Plain and without authentication whatever the clients' listener asks for: this crate's own way in.
     administration: Port,
@@ -116,41 +99,30 @@ impl Kafka {
     /// # Panics
     /// When Java or Maven is missing or Kafka does not start; with its log and what to install.
     pub fn with_options(options: &KafkaOptions) -> Self {
-        let libraries = libraries();
+        Self::launch(options, format!("-XX:SharedArchiveFile={}", class_archive().display()))
+    }
+
+    fn launch(options: &KafkaOptions, class_sharing: String) -> Self {
         let folder = private_folder("mw-kafka-");
         let properties = folder.join("server.properties");
-        let class_path = libraries.join("*");
-        let mut command: Vec<OsString> = vec!["java".into()];
+        let mut command: Vec<OsString> = vec!["java".into(), class_sharing.into()];
         command.extend(options.jvm.iter().map(OsString::from));
-        command.extend([
-            "-cp".into(),
-            class_path.clone().into(),
-            "kafka.Kafka".into(),
-            properties.clone().into(),
-        ]);
+        command.extend(LOGGING.map(OsString::from));
+        command.extend(["-cp".into(), class_path(), "kafka.Kafka".into(), properties.clone().into()]);
         let server = Server::guarded("Kafka", folder.clone(), &command);
         let ca = TestCa::new(&folder.join("tls"));
-        let client_certificate = ca.client("mindweave");
         let started = Self {
             server,
             security: options.security,
+            cluster_id: cluster_id(),
             clients: Port::claim(),
             administration: Port::claim(),
             controller: Port::claim(),
+            client_certificate: ca.client("mindweave"),
             ca,
-            client_certificate,
         };
-        fs::write(&properties, started.properties(options)).expect("a folder of ours");
-        run(
-            Command::new("java")
-                .args(["-Xmx128m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-cp"])
-                .arg(&class_path)
-                .args(["kafka.tools.StorageTool", "format", "-c"])
-                .arg(&properties)
-                .args(["-t", &cluster_id(started.clients.number())])
-                .args(["--add-scram", &scram("SCRAM-SHA-256"), "--add-scram", &scram("SCRAM-SHA-512")]),
-            ADVICE,
-        );
+        fs::write(&properties, properties::text(&started, options)).expect("a folder of ours");
+        formatted(&folder.join("data"), &started.cluster_id);
         started.start_again();
         started
     }
@@ -158,6 +130,18 @@ impl Kafka {
     /// `host:port` of the listener for clients, the same after each start.
     pub fn brokers(&self) -> String {
         format!("127.0.0.1:{}", self.clients.number())
+    }
+
+    /// The id that Kafka gives to clients as its cluster's; each server has its own.
+    pub fn cluster_id(&self) -> &str {
+        &self.cluster_id
+    }
+
+    /// One of Kafka's command line tools by the name of its class, as `org.apache.kafka.tools.TopicCommand`.
+    pub fn tool(&self, class: &str) -> Command {
+        let mut command = Command::new("java");
+        command.args(QUICK).args(LOGGING).arg("-cp").arg(class_path()).arg(class);
+        command
     }
 
     /// Makes a topic; one replica, as there is one broker.
@@ -225,76 +209,17 @@ impl Kafka {
     pub fn pid(&self) -> Option<u32> {
         self.server.pid()
     }
-
-    fn properties(&self, options: &KafkaOptions) -> String {
-        let (clients, administration, controller) =
-            (self.clients.number(), self.administration.number(), self.controller.number());
-        let protocol = match self.security {
-            Security::Plaintext => "PLAINTEXT",
-            Security::Tls { .. } => "SSL",
-            Security::SaslPlaintext => "SASL_PLAINTEXT",
-            Security::SaslTls => "SASL_SSL",
-        };
-        let mut text = String::new();
-        for (name, value) in SETTINGS {
-            let _ = writeln!(text, "{name}={value}");
-        }
-        let folder = self.folder().display();
-        let _ = write!(
-            text,
-            "log.dirs={folder}/data\n\
-             listeners=CLIENTS://127.0.0.1:{clients},ADMIN://127.0.0.1:{administration},CONTROLLER://127.0.0.1:{controller}\n\
-             advertised.listeners=CLIENTS://127.0.0.1:{clients},ADMIN://127.0.0.1:{administration}\n\
-             listener.security.protocol.map=CLIENTS:{protocol},ADMIN:PLAINTEXT,CONTROLLER:PLAINTEXT\n\
-             inter.broker.listener.name=ADMIN\n\
-             controller.listener.names=CONTROLLER\n\
-             controller.quorum.voters=1@127.0.0.1:{controller}\n"
-        );
-        if matches!(self.security, Security::Tls { .. } | Security::SaslTls) {
-            text.push_str(&self.tls_properties());
-        }
-        if matches!(self.security, Security::SaslPlaintext | Security::SaslTls) {
-            text.push_str(&sasl_properties());
-        }
-        for (name, value) in &options.settings {
-            let _ = writeln!(text, "{name}={value}");
-        }
-        text
-    }
-
-    fn tls_properties(&self) -> String {
-        let certificate = self.ca.server();
-        let store = self.folder().join("tls/keystore.pem");
-        let read = |file: &Path| fs::read_to_string(file).expect("a file of ours");
-        let both = read(&certificate.key_file) + &read(&certificate.cert_file);
-        fs::write(&store, both).expect("a folder of ours");
-        let wanted = if self.security == (Security::Tls { mutual: true }) { "required" } else { "none" };
-        format!(
-            "listener.name.clients.ssl.keystore.type=PEM\nlistener.name.clients.ssl.keystore.location={}\n\
-             listener.name.clients.ssl.truststore.type=PEM\nlistener.name.clients.ssl.truststore.location={}\n\
-             listener.name.clients.ssl.client.auth={wanted}\n",
-            store.display(),
-            self.ca.file().display(),
-        )
-    }
 }
 
-fn sasl_properties() -> String {
-    let login = "org.apache.kafka.common.security";
-    format!(
-        "listener.name.clients.sasl.enabled.mechanisms=PLAIN,SCRAM-SHA-256,SCRAM-SHA-512\n\
-         listener.name.clients.plain.sasl.jaas.config={login}.plain.PlainLoginModule required \
-         user_{SASL_USER}=\"{SASL_PASSWORD}\";\n\
-         listener.name.clients.scram-sha-256.sasl.jaas.config={login}.scram.ScramLoginModule required;\n\
-         listener.name.clients.scram-sha-512.sasl.jaas.config={login}.scram.ScramLoginModule required;\n"
-    )
+fn class_path() -> OsString {
+    libraries().join("*").into()
 }
 
-fn scram(mechanism: &str) -> String {
-    format!("{mechanism}=[name={SASL_USER},password={SASL_PASSWORD}]")
-}
-
-/// A cluster id has the form of a UUID in base64: 22 characters. The port and the process make it this server's.
-fn cluster_id(port: u16) -> String {
-    format!("mw{port:05}p{:0>13}A", std::process::id())
+/// A cluster's id has the form of a UUID in base64: 22 characters. Process and count make it this server's.
+fn cluster_id() -> String {
+    static SERVERS: AtomicU32 = AtomicU32::new(0);
+    let count = SERVERS.fetch_add(1, Ordering::Relaxed);
+    let id = format!("mw{:0>10}{:0>9}A", std::process::id(), count);
+    debug_assert_eq!(id.len(), 22, "{id}");
+    id
 }

@@ -225,14 +225,27 @@ fn pause() {
     std::thread::sleep(Duration::from_millis(10));
 }
 
-/// Runs a command to its end.
+/// Runs a command to its end and returns what it wrote to its standard output.
 ///
 /// # Panics
 /// When it cannot be started or fails; with the end of its output and `advice`.
 pub(crate) fn run(command: &mut Command, advice: &str) -> String {
+    run_with_input(command, "", advice)
+}
+
+/// As [`run`], with a standard input. It must fit a pipe: nothing reads the output before all of it is written.
+pub(crate) fn run_with_input(command: &mut Command, input: &str, advice: &str) -> String {
     let program = command.get_program().to_string_lossy().into_owned();
-    let output =
-        command.stdin(Stdio::null()).output().unwrap_or_else(|error| panic!("{program}: {error}. {advice}"));
+    let mut child = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap_or_else(|error| panic!("{program}: {error}. {advice}"));
+    let mut stdin = child.stdin.take().expect("its input is a pipe");
+    let _told_by_its_status = stdin.write_all(input.as_bytes());
+    drop(stdin);
+    let output = child.wait_with_output().expect("a child that can be waited for");
     let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(
         output.status.success(),

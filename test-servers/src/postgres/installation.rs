@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::cache::made_once;
-use crate::process::{private_folder, run};
+use crate::process::{private_folder, run, run_with_input};
 
 /// What to do when the server cannot be had.
 pub(super) const ADVICE: &str = "On Debian and Ubuntu: apt-get install postgresql (tests/run does). Another installation \
@@ -83,27 +83,22 @@ impl Installation {
             for path in [&folder, &data, &password_file] {
                 self.give(path);
             }
-            let initdb = self.command([self.bin("initdb").into(), "-D".into(), data.clone().into()]);
-            let mut initdb = initdb;
+            let mut initdb = self.command([self.bin("initdb").into(), "-D".into(), data.clone().into()]);
             initdb.args(["-E", "UTF8", "--no-sync", "-A", "scram-sha-256", "-U", admin]);
             initdb.arg("--pwfile").arg(&password_file).args(locale(&version));
             run(&mut initdb, ADVICE);
-            self.create_role(&data, admin, &format!("CREATE ROLE {owner} LOGIN PASSWORD '{password}';\n"));
+            // A server of one session, which reads statements until the end of its input.
+            let mut alone = self.command([
+                self.bin("postgres").into(),
+                "--single".into(),
+                "-D".into(),
+                data.clone().into(),
+            ]);
+            let role = format!("CREATE ROLE {owner} LOGIN PASSWORD '{password}'\n");
+            run_with_input(alone.arg("postgres"), &role, ADVICE);
             run(Command::new("cp").arg("-a").arg(&data).arg(made), ADVICE);
             fs::remove_dir_all(&folder).expect("a folder of ours");
         })
-    }
-
-    /// Runs a statement on a data folder without a server.
-    fn create_role(&self, data: &Path, admin: &str, statement: &str) {
-        use std::io::Write;
-        let mut command =
-            self.command([self.bin("postgres").into(), "--single".into(), "-D".into(), data.into()]);
-        let _ = admin;
-        command.arg("postgres").stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::null());
-        let mut child = command.spawn().expect("PostgreSQL starts");
-        child.stdin.take().expect("a pipe").write_all(statement.as_bytes()).expect("PostgreSQL reads");
-        assert!(child.wait().expect("PostgreSQL ends").success(), "the template could not be prepared");
     }
 
     fn command<const N: usize>(&self, command: [OsString; N]) -> Command {
