@@ -7,6 +7,7 @@
 //! [`prepare_topics`] creates or checks the [`TOPICS`].
 
 mod config;
+mod consume;
 mod error;
 mod key;
 mod link;
@@ -16,6 +17,11 @@ mod topics;
 
 pub use config::{
     ClientCertificate, Compression, KafkaConfig, Password, Sasl, SaslMechanism, Tls, TopicCare,
+};
+pub use consume::{
+    Consumer, ConsumerConfig, ConsumerHealth, ConsumerProbe, DEAD_LETTER_DETAIL_HEADER,
+    DEAD_LETTER_LEFT_OUT_HEADER, DEAD_LETTER_OFFSET_HEADER, DEAD_LETTER_PARTITION_HEADER,
+    DEAD_LETTER_REASON_HEADER, DEAD_LETTER_TIME_HEADER, DEAD_LETTER_TOPIC_HEADER,
 };
 pub use error::KafkaError;
 pub use sink::KafkaSink;
