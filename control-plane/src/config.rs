@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use mindweave_policy::{PolicyCompiler, Secret};
 
-use crate::db::Database;
+use crate::db::{Database, DatabaseOptions};
 use crate::http::tls::TlsConfig;
 use crate::rollup::Retention;
 use crate::secrets::MasterKey;
@@ -18,6 +18,8 @@ pub struct ControlPlaneConfig {
     pub tls: Option<TlsConfig>,
     /// The ledger.
     pub database: Database,
+    /// How it is opened.
+    pub database_options: DatabaseOptions,
     /// Whoever presents it as a bearer token may do everything.
     pub admin_token: Secret,
     /// Whoever presents it as a bearer token gets what proxies get, upstream keys included, and may deliver events. Without one
@@ -39,6 +41,7 @@ impl ControlPlaneConfig {
             listen,
             tls: None,
             database,
+            database_options: DatabaseOptions::default(),
             admin_token,
             proxy_token: None,
             policy_compiler: PolicyCompiler::in_process(),

@@ -14,13 +14,15 @@ use crate::config::ControlPlaneConfig;
 use crate::db::{Db, OpenError, StoreError};
 use crate::entropy::NoEntropy;
 use crate::governance::{Checker, Replays, ReservedSource, ReservedView};
-use crate::http::auth::{AdminToken, ProxyToken};
+use crate::http::auth::AdminToken;
 use crate::http::problem::chain;
 use crate::http::tls::{Tls, TlsError};
 use crate::http::{router, server};
+use crate::leadership::Leadership;
 use crate::metrics;
 use crate::projects::{HomeError, home_ensure};
-use crate::rollup::{Retention, retention_run, rollup_run};
+use crate::proxies::{Door, REFRESH_PERIOD, REFRESH_TASK, Tokens, TokensError};
+use crate::rollup::{Retention, rollup_run, storage_run};
 use crate::snapshot::{FirstSnapshotError, Publisher};
 use crate::tasks::Tasks;
 use crate::usage::{FEED_TASK, Ingest, LiveEvents, UsageFeeds, UsageSink};
@@ -80,6 +82,15 @@ pub enum StartError {
     Entropy(#[from] NoEntropy),
 }
 
+impl From<TokensError> for StartError {
+    fn from(error: TokensError) -> Self {
+        match error {
+            TokensError::Store(error) => Self::Store(error),
+            TokensError::Entropy(error) => Self::Entropy(error),
+        }
+    }
+}
+
 impl From<HomeError> for StartError {
     fn from(error: HomeError) -> Self {
         match error {
@@ -127,9 +138,8 @@ impl ControlPlane {
     pub async fn start(config: ControlPlaneConfig) -> Result<Self, StartError> {
         check_tokens(&config)?;
         let token = AdminToken::new(&config.admin_token)?;
-        let proxy_token = ProxyToken::new(config.proxy_token.as_ref())?;
         metrics::register();
-        let db = Db::open(&config.database).await?;
+        let db = Db::open(&config.database, config.database_options).await?;
         let home = Arc::new(home_ensure(&db).await?);
         let publisher = Publisher::start(db.clone(), config.master_key.clone(), Arc::clone(&home)).await?;
         let publisher = Arc::new(publisher);
@@ -160,7 +170,10 @@ impl ControlPlane {
         let past = Past::follow(&publisher.snapshots())?;
         let sources = RemoteSources::new(ingest.clone());
         let internal = watch::routes(past, feeds.clone(), sources, tasks.stop());
-        let router = router::build(app, token, internal, proxy_token);
+        let tokens = Tokens::start(db.clone(), config.proxy_token.as_ref()).await?;
+        spawn_token_refresh(&mut tasks, &tokens);
+        let door = Door::new(tokens, tls.clone());
+        let router = router::build(app, token, internal, door);
         tasks.spawn("api", server::serve(listener, router, tls, tasks.stop()));
         spawn_background(&mut tasks, &db, &publisher, config.retention);
         Ok(Self { local_addr, db, publisher, ingest, feeds, reserved, tasks })
@@ -213,21 +226,30 @@ fn check_tokens(config: &ControlPlaneConfig) -> Result<(), StartError> {
     }
 }
 
+fn spawn_token_refresh(tasks: &mut Tasks, tokens: &Tokens) {
+    let tokens = tokens.clone();
+    tasks.spawn_periodic(REFRESH_TASK, REFRESH_PERIOD, move || {
+        let tokens = tokens.clone();
+        async move { tokens.refresh().await }
+    });
+}
+
 fn spawn_background(tasks: &mut Tasks, db: &Db, publisher: &Arc<Publisher>, retention: Retention) {
     let publisher = Arc::clone(publisher);
     tasks.spawn_periodic("snapshot", SNAPSHOT_PERIOD, move || {
         let publisher = Arc::clone(&publisher);
         async move { publisher.catch_up().await }
     });
+    let leadership = Leadership::seek(tasks, db);
     let rollup = db.clone();
-    tasks.spawn_periodic("rollup", ROLLUP_PERIOD, move || {
+    leadership.spawn_periodic(tasks, "rollup", ROLLUP_PERIOD, move || {
         let db = rollup.clone();
         async move { report("rollup", rollup_run(&db, clock::now()).await) }
     });
     let db = db.clone();
-    tasks.spawn_periodic("retention", RETENTION_PERIOD, move || {
+    leadership.spawn_periodic(tasks, "retention", RETENTION_PERIOD, move || {
         let db = db.clone();
-        async move { report("retention", retention_run(&db, &retention, clock::now()).await) }
+        async move { report("retention", storage_run(&db, &retention, clock::now()).await) }
     });
 }
 

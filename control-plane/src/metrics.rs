@@ -12,6 +12,8 @@ const INGEST_TRANSACTION: &str = "mindweave_control_plane_ingest_transaction_sec
 const LIVE_LAGGED: &str = "mindweave_control_plane_live_lagged_events_total";
 /// Failed runs of a background task. Label `task`.
 const TASK_FAILURES: &str = "mindweave_control_plane_task_failures_total";
+/// Whether this control plane runs the jobs that run once for all control planes of a database: 1 or 0.
+const LEADS: &str = "mindweave_control_plane_leader";
 /// When a certificate expires, in seconds since 1970; infinite where there is none. Label `certificate`: `server`, or
 /// `client_ca` for the first of the authorities.
 const CERTIFICATE_EXPIRY: &str = "mindweave_control_plane_certificate_expiry_timestamp_seconds";
@@ -72,7 +74,7 @@ impl ProxyRefusal {
 }
 
 /// The background tasks that can fail, as their label names them.
-pub(crate) const TASKS: [&str; 3] = ["rollup", "retention", "usage_feed"];
+pub(crate) const TASKS: [&str; 4] = ["rollup", "retention", "usage_feed", "proxy_tokens"];
 
 /// Shows every series from the start, at zero: an alert on a counter that appears with its first failure misses that one.
 pub(crate) fn register() {
@@ -83,6 +85,7 @@ pub(crate) fn register() {
     metrics::describe_histogram!(INGEST_TRANSACTION, "time to book a batch of events");
     metrics::describe_counter!(LIVE_LAGGED, "events that a watcher missed because it read too slowly");
     metrics::describe_counter!(TASK_FAILURES, "failed runs of a background task");
+    metrics::describe_gauge!(LEADS, "whether this control plane runs the jobs that run once");
     metrics::describe_gauge!(CERTIFICATE_EXPIRY, "when a certificate expires, in seconds since 1970");
     metrics::describe_counter!(TLS_RELOADS, "reloads of changed certificate files, by result");
     metrics::describe_counter!(HANDSHAKE_FAILURES, "connections whose TLS handshake failed, by reason");
@@ -126,6 +129,11 @@ pub(crate) fn live_lagged(events: u64) {
 /// Counts a failed run of a background task.
 pub(crate) fn task_failed(task: &'static str) {
     metrics::counter!(TASK_FAILURES, "task" => task).increment(1);
+}
+
+/// Shows whether this control plane leads.
+pub(crate) fn leads(leads: bool) {
+    metrics::gauge!(LEADS).set(f64::from(u8::from(leads)));
 }
 
 /// Shows when a certificate expires.

@@ -8,9 +8,11 @@ use mindweave_metering::{
     Bucket, BucketKind, BucketSource, Certainty, DecisionRecord, EVENT_VERSION, Envelope, EventId, EventType,
     NanoUsd, OrgId, Outcome, PicoUsd, ProjectId, ProxyId, UsageEvent,
 };
+use mindweave_policy::Secret;
+use mindweave_test_servers::Postgres;
 use tempfile::TempDir;
 
-use crate::db::{Database, Db, sql};
+use crate::db::{Database, DatabaseOptions, Db, sql};
 use crate::usage::{Ingest, LiveEvents};
 
 /// 2026-01-15T12:00:00Z in microseconds: the moment around which tests' events lie.
@@ -28,15 +30,48 @@ pub(crate) struct Ledger {
     pub(crate) db: Db,
     pub(crate) live: LiveEvents,
     pub(crate) ingest: Ingest,
-    _folder: TempDir,
+    /// Where it is, for another control plane.
+    pub(crate) database: Database,
+    _folder: Option<TempDir>,
 }
 
 impl Ledger {
+    /// In a file.
     pub(crate) async fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let db = Db::open(&Database::Sqlite(folder.path().join("ledger.db"))).await.unwrap();
+        let database = Database::Sqlite(folder.path().join("ledger.db"));
+        Self { _folder: Some(folder), ..Self::open(database).await }
+    }
+
+    /// On the tests' PostgreSQL, with native partitions.
+    pub(crate) async fn on_postgres() -> Self {
+        let url = tokio::task::spawn_blocking(|| Postgres::shared().create_database()).await.unwrap();
+        Self::open(Database::Postgres(Secret::new(url))).await
+    }
+
+    /// On the tests' PostgreSQL, with hypertables; nothing where TimescaleDB is not installed.
+    pub(crate) async fn on_timescale() -> Option<Self> {
+        if mindweave_test_servers::timescale().is_none() {
+            eprintln!("TimescaleDB is not installed here: skipped");
+            return None;
+        }
+        let url =
+            tokio::task::spawn_blocking(|| Postgres::shared().create_timescale_database()).await.unwrap();
+        Some(Self::open(Database::Postgres(Secret::new(url))).await)
+    }
+
+    /// One of each kind that can be had here.
+    pub(crate) async fn every_kind() -> Vec<Self> {
+        let mut ledgers = vec![Self::new().await, Self::on_postgres().await];
+        ledgers.extend(Self::on_timescale().await);
+        ledgers
+    }
+
+    /// In this database.
+    pub(crate) async fn open(database: Database) -> Self {
+        let db = Db::open(&database, DatabaseOptions::default()).await.unwrap();
         let live = LiveEvents::new();
-        Self { ingest: Ingest::new(db.clone(), live.clone()), live, db, _folder: folder }
+        Self { ingest: Ingest::new(db.clone(), live.clone()), live, db, database, _folder: None }
     }
 
     /// Another process that has the same database open: nothing is shared but the file.

@@ -96,7 +96,10 @@ mod tests {
     fn an_authority_that_is_named_is_checked() {
         assert!(matches!(mode("postgres://h/d?sslmode=require"), PgSslMode::Require));
         assert!(matches!(mode("postgres://h/d?sslmode=require&sslrootcert=ca.pem"), PgSslMode::VerifyCa));
-        assert!(matches!(mode("postgres://h/d?sslmode=verify-full&sslrootcert=ca.pem"), PgSslMode::VerifyFull));
+        assert!(matches!(
+            mode("postgres://h/d?sslmode=verify-full&sslrootcert=ca.pem"),
+            PgSslMode::VerifyFull
+        ));
     }
 
     #[test]

@@ -3,6 +3,8 @@
 use std::io;
 use std::path::PathBuf;
 
+use super::schema::SchemaError;
+
 /// Why the database could not be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
@@ -21,24 +23,83 @@ pub enum OpenError {
         /// Why. Repeats no part of the address, which may hold a password.
         reason: String,
     },
-    /// The file is not a usable database, or the server cannot be used.
-    #[error("the database {database} cannot be opened")]
+    /// The file is not a usable database, or the server refuses or cannot be reached.
+    #[error("the database {database} cannot be opened{hint}")]
     Open {
-        /// The file, or server and database, without credentials.
+        /// The file, or database and server, without credentials.
         database: String,
+        /// What may help, in brackets, or nothing.
+        hint: &'static str,
         /// What the engine said.
         #[source]
         cause: sqlx::Error,
     },
-    /// The schema could not be brought up to date. The database is as it was before the migration that failed.
-    #[error("the database {database} cannot be migrated")]
-    Migrate {
-        /// The file, or server and database, without credentials.
+    /// The server or the database in it is not of a kind that can be used.
+    #[error("the database {database} cannot be used: {reason}")]
+    Unfit {
+        /// Database and server, without credentials.
         database: String,
-        /// Which migration failed and why.
-        #[source]
-        cause: sqlx::migrate::MigrateError,
+        /// What it lacks.
+        reason: String,
     },
+    /// The schema is not one that this program can use, or could not be brought up to date.
+    #[error("the database {database} cannot be used with its schema")]
+    Schema {
+        /// The file, or database and server, without credentials.
+        database: String,
+        /// Why.
+        #[source]
+        cause: SchemaError,
+    },
+}
+
+impl OpenError {
+    /// A server did not let us in.
+    pub(super) fn server(database: &str, cause: sqlx::Error) -> Self {
+        Self::Open { database: database.to_owned(), hint: hint(&cause), cause }
+    }
+}
+
+/// What to do about a server that does not let us in.
+fn hint(cause: &sqlx::Error) -> &'static str {
+    match cause {
+        sqlx::Error::Io(cause) => match cause.kind() {
+            io::ErrorKind::ConnectionRefused => {
+                " (nothing listens there: does the server run, and are host and port right?)"
+            }
+            io::ErrorKind::NotFound => {
+                " (there is no such file: is it the socket, or a certificate of the address?)"
+            }
+            // What the TLS library says comes as data that makes no sense.
+            io::ErrorKind::InvalidData => {
+                " (TLS failed: `sslrootcert` names the file of the authority that made the server's certificate, which with \
+                 `sslmode=verify-full` has to be for this very host)"
+            }
+            io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset => {
+                " (the server hung up: is it PostgreSQL, and does it take connections of this kind, with or without TLS?)"
+            }
+            _ => "",
+        },
+        sqlx::Error::Tls(_) => {
+            " (the server does not speak TLS: switch it on there; `sslmode=disable` is for trusted networks only)"
+        }
+        sqlx::Error::PoolTimedOut => {
+            " (no answer: are host and port right, and does a firewall let this through?)"
+        }
+        sqlx::Error::Database(cause) => match cause.code().as_deref() {
+            Some("28P01") => " (user or password is wrong)",
+            Some("28000") => {
+                " (the server's pg_hba.conf does not let this user in from here, or only with TLS)"
+            }
+            Some("3D000") => " (create it first: `CREATE DATABASE .. OWNER ..`)",
+            Some("53300") => {
+                " (the server has no connection left: raise its `max_connections`, or lower `control_plane.database_connections`)"
+            }
+            Some("57P03") => " (the server is starting or stopping)",
+            _ => "",
+        },
+        _ => "",
+    }
 }
 
 /// A database operation failed.
@@ -69,9 +130,32 @@ impl StoreError {
 
     /// Whether the same operation may succeed in a moment.
     pub(crate) fn is_busy(&self) -> bool {
-        matches!(self, Self::Database { cause: sqlx::Error::PoolTimedOut, .. })
+        self.is_away() || self.code_is(&BUSY)
+    }
+
+    /// Whether the server cannot be reached, or has just gone.
+    pub(crate) fn is_away(&self) -> bool {
+        use sqlx::Error;
+        let Self::Database { cause, .. } = self else { return false };
+        matches!(cause, Error::PoolTimedOut | Error::Io(_) | Error::Tls(_)) || self.code_is(&AWAY)
+    }
+
+    /// Whether the database gave the question up because it took too long.
+    pub(crate) fn is_timeout(&self) -> bool {
+        self.code_is(&["57014"])
+    }
+
+    fn code_is(&self, codes: &[&str]) -> bool {
+        let Self::Database { cause: sqlx::Error::Database(cause), .. } = self else { return false };
+        cause.code().is_some_and(|code| codes.contains(&&*code))
     }
 }
+
+/// PostgreSQL's codes for what the next attempt may not meet again: a lock not had in time, a deadlock, a serialization
+/// failure. (SQLite's are numbers, so none is among them by accident.)
+const BUSY: [&str; 3] = ["55P03", "40P01", "40001"];
+/// Its codes for a server that starts, stops, has broken down or has no connection left, and for a session that it ended.
+const AWAY: [&str; 7] = ["57P01", "57P02", "57P03", "57P05", "25P03", "53300", "08006"];
 
 /// Says what was being done when the database failed.
 pub(crate) trait Doing<T> {

@@ -3,39 +3,58 @@
 use sqlx::SqlSafeStr;
 use sqlx::migrate::{Migration, MigrationType, Migrator};
 
-/// Version, what changed, statements. A test holds this list equal to the folder.
-const SQLITE: &[(i64, &str, &str)] = &[
-    (1, "accounts", include_str!("../../../migrations/sqlite/0001_accounts.sql")),
-    (2, "usage_events", include_str!("../../../migrations/sqlite/0002_usage_events.sql")),
-    (3, "usage_rollups", include_str!("../../../migrations/sqlite/0003_usage_rollups.sql")),
-    (4, "governance", include_str!("../../../migrations/sqlite/0004_governance.sql")),
-    (5, "usage_governance", include_str!("../../../migrations/sqlite/0005_usage_governance.sql")),
-    (
-        6,
-        "decision_log_by_project",
-        include_str!("../../../migrations/sqlite/0006_decision_log_by_project.sql"),
-    ),
-    (7, "governance_revisions", include_str!("../../../migrations/sqlite/0007_governance_revisions.sql")),
-];
+/// Version, what changed, statements.
+type Listed = (i64, &'static str, &'static str);
 
-/// The same for PostgreSQL.
-const POSTGRES: &[(i64, &str, &str)] = &[];
+/// A migration of an engine's folder, which bears the name `NNNN_what_changed.sql`.
+macro_rules! listed {
+    ($folder:literal, $($number:literal $version:literal $name:literal),+ $(,)?) => {
+        &[$(($version, $name, include_str!(concat!("../../../migrations/", $folder, "/", $number, "_", $name, ".sql")))),+]
+    };
+}
+
+/// Those of SQLite. A test holds this list equal to the folder.
+const SQLITE: &[Listed] = listed!(
+    "sqlite",
+    "0001" 1 "accounts",
+    "0002" 2 "usage_events",
+    "0003" 3 "usage_rollups",
+    "0004" 4 "governance",
+    "0005" 5 "usage_governance",
+    "0006" 6 "decision_log_by_project",
+    "0007" 7 "governance_revisions",
+    "0008" 8 "proxy_tokens",
+    "0009" 9 "schema_compatibility",
+);
+
+/// Those of PostgreSQL, which began when SQLite's were at 7.
+const POSTGRES: &[Listed] = listed!(
+    "postgres",
+    "0001" 1 "accounts",
+    "0002" 2 "governance",
+    "0003" 3 "divided_tables",
+    "0004" 4 "usage_events",
+    "0005" 5 "usage_rollups",
+    "0006" 6 "budget_counters",
+);
 
 /// Brings a SQLite database up to date, each migration in its own transaction.
-pub(crate) fn sqlite() -> Migrator {
+pub(super) fn sqlite() -> Migrator {
     migrator(SQLITE)
 }
 
 /// Brings a PostgreSQL database up to date, each migration in its own transaction.
-pub(crate) fn postgres() -> Migrator {
+pub(super) fn postgres() -> Migrator {
     migrator(POSTGRES)
 }
 
-fn migrator(list: &[(i64, &'static str, &'static str)]) -> Migrator {
-    let migration = |&(version, description, sql): &(i64, &'static str, &'static str)| {
+fn migrator(list: &[Listed]) -> Migrator {
+    let migration = |&(version, description, sql): &Listed| {
         Migration::new(version, description.into(), MigrationType::Simple, sql.into_sql_str(), false)
     };
-    Migrator::with_migrations(list.iter().map(migration).collect())
+    let mut migrator = Migrator::with_migrations(list.iter().map(migration).collect());
+    migrator.set_ignore_missing(true); // which unknown ones are no obstacle is decided before: see `schema`
+    migrator
 }
 
 #[cfg(test)]
@@ -43,16 +62,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_file_of_the_folder_is_listed_under_its_name() {
-        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../migrations/sqlite");
-        let entries = std::fs::read_dir(folder).unwrap();
-        let mut files: Vec<_> =
-            entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
-        files.sort();
-        let listed: Vec<_> = SQLITE
-            .iter()
-            .map(|(version, description, _)| format!("{version:04}_{description}.sql"))
-            .collect();
-        assert_eq!(files, listed);
+    fn every_file_of_the_folders_is_listed_under_its_name() {
+        for (folder, list) in [("sqlite", SQLITE), ("postgres", POSTGRES)] {
+            let folder = format!("{}/../migrations/{folder}", env!("CARGO_MANIFEST_DIR"));
+            let entries = std::fs::read_dir(folder).unwrap();
+            let mut files: Vec<_> =
+                entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+            files.sort();
+            let listed: Vec<_> = list
+                .iter()
+                .map(|(version, description, _)| format!("{version:04}_{description}.sql"))
+                .collect();
+            assert_eq!(files, listed);
+        }
     }
 }

@@ -8,11 +8,12 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::time::Duration;
 
-use sqlx::SqlitePool;
+use sqlx::migrate::Migrator;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::{Connection as _, SqlitePool};
 
 use super::error::OpenError;
-use super::migrations;
+use super::schema::{MigrateMode, Recorded, SchemaError};
 
 /// How long SQLite itself waits for a lock, for example of another process that has the file open.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -36,10 +37,9 @@ pub(super) struct SqliteDb {
 }
 
 impl SqliteDb {
-    /// Opens the file, which is created for its owner only, and brings its schema up to date.
-    pub(super) async fn open(path: &Path) -> Result<Self, OpenError> {
-        let database = || path.display().to_string();
-        let open_failed = |cause| OpenError::Open { database: database(), cause };
+    /// Opens the file, which is created for its owner only, and sees to its schema.
+    pub(super) async fn open(path: &Path, list: &Migrator, mode: MigrateMode) -> Result<Self, OpenError> {
+        let open_failed = |cause| OpenError::Open { database: path.display().to_string(), hint: "", cause };
         create_private(path).map_err(|cause| OpenError::Create { path: path.to_owned(), cause })?;
         let options = SqliteConnectOptions::new()
             .filename(path)
@@ -54,14 +54,27 @@ impl SqliteDb {
             .pragma("journal_size_limit", LOG_SIZE_LIMIT_BYTES)
             .pragma("cache_size", WRITER_CACHE);
         let writer = pool(1).connect_with(writer).await.map_err(open_failed)?;
-        migrations::sqlite()
-            .run(&writer)
+        migrate(&writer, list, mode)
             .await
-            .map_err(|cause| OpenError::Migrate { database: database(), cause })?;
+            .map_err(|cause| OpenError::Schema { database: path.display().to_string(), cause })?;
         let readers = options.pragma("query_only", "ON");
         let readers = pool(READERS).connect_with(readers).await.map_err(open_failed)?;
         Ok(Self { writer, readers })
     }
+}
+
+/// Brings the schema up to date, or looks whether it is. All of it or nothing; of several processes that start at once, one
+/// does it and the others wait for its lock.
+async fn migrate(writer: &SqlitePool, list: &Migrator, mode: MigrateMode) -> Result<(), SchemaError> {
+    let mut connection = writer.acquire().await?;
+    let plan = Recorded::of_sqlite(&mut connection).await?.plan(list)?;
+    if mode == MigrateMode::Check || plan.pending.is_empty() {
+        return plan.up_to_date();
+    }
+    let mut tx = connection.begin_with("BEGIN IMMEDIATE").await?;
+    Recorded::of_sqlite(&mut tx).await?.plan(list)?; // somebody may have been quicker
+    list.run_direct(None, &mut *tx, false).await?;
+    Ok(tx.commit().await?)
 }
 
 fn pool(size: u32) -> SqlitePoolOptions {

@@ -18,6 +18,9 @@ const BUSY_RETRY_AFTER: &str = "1";
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Code {
     Unauthorized,
+    ClientCertificateRequired,
+    CertificateNameMismatch,
+    ScopeMissing,
     NotFound,
     MethodNotAllowed,
     InvalidJson,
@@ -45,6 +48,9 @@ impl Code {
     fn status(self) -> StatusCode {
         match self {
             Self::Unauthorized => StatusCode::UNAUTHORIZED,
+            Self::ClientCertificateRequired | Self::CertificateNameMismatch | Self::ScopeMissing => {
+                StatusCode::FORBIDDEN
+            }
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::InvalidJson | Self::InvalidParameter | Self::InvalidCursor | Self::BodyUnreadable => {
@@ -131,9 +137,20 @@ impl Problem {
 
 impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Self {
+        if error.is_away() {
+            tracing::warn!(error = %chain(&error), "the database cannot be reached, or has no connection free");
+            return Self::new(Code::Busy, "the database is busy or cannot be reached; try again in a second");
+        }
         if error.is_busy() {
             tracing::warn!(error = %chain(&error), "database busy");
             return Self::new(Code::Busy, "the database is busy; try again in a second");
+        }
+        if error.is_timeout() {
+            tracing::warn!(error = %chain(&error), "a question to the database took too long");
+            return Self::new(
+                Code::Timeout,
+                "the database took too long over it; ask for less time or fewer groups",
+            );
         }
         Self::internal(&error)
     }

@@ -14,10 +14,13 @@
 mod cover;
 mod job;
 mod level;
+mod pieces;
 mod retention;
 
 pub(crate) use cover::cover;
 pub(crate) use job::rollup_run;
 pub(crate) use level::{Level, State, states_read};
 pub use retention::Retention;
+#[cfg(test)]
 pub(crate) use retention::retention_run;
+pub(crate) use retention::storage_run;

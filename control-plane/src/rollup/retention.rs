@@ -7,7 +7,8 @@ use jiff::tz::TimeZone;
 use sqlx::AssertSqlSafe;
 
 use super::level::{Level, states_read};
-use crate::db::{Db, Doing, StoreError, sql};
+use super::pieces::{self, pieces_compress, pieces_drop, pieces_make};
+use crate::db::{Connection, Db, Doing, Engine, StoreError, sql};
 use crate::usage::counters::counters_expire;
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
@@ -16,6 +17,10 @@ const ROWS_PER_TRANSACTION: i64 = 1_000;
 /// How long a booked batch item is remembered. The API keeps results for 29 days after a batch was made, so no later
 /// download can bring the item again.
 const BATCH_ITEMS: Duration = DAY.saturating_mul(60);
+
+/// On a server raw events go by the day that their ids were made on, at the begin of their requests. What ended in the time
+/// that is kept may have begun so much earlier; so it is also longer than any topic keeps what could be delivered again.
+const LONGEST_REQUEST_MICROS: i64 = 86_400_000_000;
 
 /// How long each kind of row is kept. Days are kept for ever.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,14 +40,26 @@ impl Default for Retention {
     }
 }
 
+/// Makes the coming pieces of the big tables, deletes what has passed its time, and compresses what is quiet.
+pub(crate) async fn storage_run(db: &Db, retention: &Retention, now: Timestamp) -> Result<(), StoreError> {
+    retention_run(db, retention, now).await?;
+    let kept = [
+        (pieces::EVENTS, cutoff(now, retention.raw).saturating_sub(LONGEST_REQUEST_MICROS)),
+        (pieces::MINUTES, cutoff(now, retention.minute)),
+        (pieces::HOURS, cutoff(now, retention.hour)),
+    ];
+    for (divided, kept_from) in kept {
+        pieces_make(db, divided, kept_from, now).await?;
+    }
+    for (divided, _) in kept {
+        pieces_compress(db, divided, now).await?;
+    }
+    Ok(())
+}
+
 /// Deletes what has passed its time.
 pub(crate) async fn retention_run(db: &Db, retention: &Retention, now: Timestamp) -> Result<(), StoreError> {
-    delete_in_steps(
-        db,
-        "DELETE FROM usage_events WHERE landed IN (SELECT landed FROM usage_events WHERE ended_at < ? LIMIT ?)",
-        cutoff(now, retention.raw),
-    )
-    .await?;
+    drop_events(db, cutoff(now, retention.raw)).await?;
     delete_in_steps(
         db,
         "DELETE FROM booked_batch_items WHERE (batch_id, custom_id) IN
@@ -51,8 +68,9 @@ pub(crate) async fn retention_run(db: &Db, retention: &Retention, now: Timestamp
     )
     .await?;
     counters_expire(db, now).await?;
-    drop_level(db, Level::Minute, cutoff(now, retention.minute).min(budgets_from(now))).await?;
-    drop_level(db, Level::Hour, cutoff(now, retention.hour).min(budgets_from(now))).await
+    let (minutes, hours) = (cutoff(now, retention.minute), cutoff(now, retention.hour));
+    drop_level(db, Level::Minute, minutes.min(budgets_from(now))).await?;
+    drop_level(db, Level::Hour, hours.min(budgets_from(now))).await
 }
 
 /// The earliest moment at which a current window of a budget can have begun, in whatever zone: its counters must be countable
@@ -65,27 +83,36 @@ fn budgets_from(now: Timestamp) -> i64 {
     month.unwrap_or(week).min(week).saturating_sub(Level::Day.micros())
 }
 
-fn cutoff(now: Timestamp, kept: Duration) -> i64 {
+pub(super) fn cutoff(now: Timestamp, kept: Duration) -> i64 {
     now.as_microsecond().saturating_sub(i64::try_from(kept.as_micros()).unwrap_or(i64::MAX))
+}
+
+/// Drops the raw events that ended before the cut-off.
+async fn drop_events(db: &Db, cutoff: i64) -> Result<(), StoreError> {
+    match db.engine() {
+        Engine::Sqlite => {
+            let sql = "DELETE FROM usage_events WHERE landed IN (SELECT landed FROM usage_events WHERE ended_at < ? LIMIT ?)";
+            delete_in_steps(db, sql, cutoff).await
+        }
+        Engine::Postgres => {
+            pieces_drop(db, pieces::EVENTS, cutoff.saturating_sub(LONGEST_REQUEST_MICROS)).await
+        }
+    }
 }
 
 /// Drops the rows of a level before the cut-off, but none that the level above has not summed yet.
 async fn drop_level(db: &Db, level: Level, cutoff: i64) -> Result<(), StoreError> {
-    let mut tx = db.begin_write().await?;
-    let state = states_read(&mut tx).await?;
-    // Whole buckets of the level above stay or go, so that a query of this level never sees a part of one.
-    let cut = match level {
-        Level::Minute => Level::Hour.floor(cutoff).min(state.hour_complete_until),
-        Level::Hour => Level::Day.floor(cutoff).min(state.day_complete_until),
+    let divided = match level {
+        Level::Minute => pieces::MINUTES,
+        Level::Hour => pieces::HOURS,
         Level::Day => return Ok(()),
     };
+    if db.engine() == Engine::Postgres {
+        return pieces_drop(db, divided, cutoff).await;
+    }
+    let mut tx = db.begin_write().await?;
+    let cut = cut_move(&mut tx, level, cutoff).await?;
     // The cut is committed before the first row goes: from then on nothing is added or read below it.
-    sql::query("UPDATE rollup_state SET kept_from = max(kept_from, ?) WHERE level = ?")
-        .bind(cut)
-        .bind(level.name())
-        .execute(&mut *tx)
-        .await
-        .doing("moving a retention cut")?;
     tx.commit().await.doing("committing a retention cut")?;
     let table = level.table();
     let sql = format!(
@@ -94,7 +121,27 @@ async fn drop_level(db: &Db, level: Level, cutoff: i64) -> Result<(), StoreError
     delete_in_steps(db, &sql, cut).await
 }
 
-async fn delete_in_steps(db: &Db, sql: &str, cutoff: i64) -> Result<(), StoreError> {
+/// Moves the cut of a level forward to the cut-off, as far as the level above has summed. Returns where it is.
+pub(super) async fn cut_move(tx: &mut Connection, level: Level, cutoff: i64) -> Result<i64, StoreError> {
+    let state = states_read(tx).await?;
+    // Whole buckets of the level above stay or go, so that a query of this level never sees a part of one.
+    let cut = match level {
+        Level::Minute => Level::Hour.floor(cutoff).min(state.hour_complete_until),
+        Level::Hour => Level::Day.floor(cutoff).min(state.day_complete_until),
+        Level::Day => i64::MIN,
+    };
+    let before = state.kept_from(level).unwrap_or(i64::MIN);
+    sql::query("UPDATE rollup_state SET kept_from = ? WHERE level = ? AND kept_from < ?")
+        .bind(cut)
+        .bind(level.name())
+        .bind(cut)
+        .execute(tx)
+        .await
+        .doing("moving a retention cut")?;
+    Ok(cut.max(before))
+}
+
+pub(super) async fn delete_in_steps(db: &Db, sql: &str, cutoff: i64) -> Result<(), StoreError> {
     loop {
         let mut tx = db.begin_write().await?;
         let deleted = sql::query(AssertSqlSafe(sql))
