@@ -1,4 +1,4 @@
-//! Who may call: admins the API, proxies what is theirs. Each has a token of its own, which opens nothing else.
+//! Who may call the API: whoever has the admin token. What proxies call, `crate::proxies` guards.
 
 use std::sync::Arc;
 
@@ -46,20 +46,6 @@ impl AdminToken {
     }
 }
 
-/// The proxy token, if proxies of other processes are taken at all.
-#[derive(Clone)]
-pub(crate) struct ProxyToken(Option<Token>);
-
-impl ProxyToken {
-    /// Takes the configured token.
-    ///
-    /// # Errors
-    /// When the operating system has no random bytes.
-    pub(crate) fn new(token: Option<&Secret>) -> Result<Self, NoEntropy> {
-        token.map(Token::new).transpose().map(Self)
-    }
-}
-
 /// Lets a request through that carries the admin token.
 pub(crate) async fn require(State(token): State<AdminToken>, request: Request, next: Next) -> Response {
     if request.uri().path() == HEALTH_PATH {
@@ -74,28 +60,18 @@ pub(crate) async fn require(State(token): State<AdminToken>, request: Request, n
     Problem::new(Code::Unauthorized, detail).into_response()
 }
 
-/// Lets a request through that carries the proxy token.
-pub(crate) async fn require_proxy(State(token): State<ProxyToken>, request: Request, next: Next) -> Response {
-    let Some(token) = &token.0 else {
-        let detail = "this control plane takes no proxies: it was started without a proxy token";
-        return Problem::new(Code::Unauthorized, detail).into_response();
-    };
-    let detail = match presented(&request) {
-        Presented::Token(presented) if token.matches(presented) => return next.run(request).await,
-        Presented::Token(_) => "this is not the proxy token of this control plane",
-        Presented::NoBearer => "the authorization header must be: Bearer <proxy token>",
-        Presented::Nothing => "send the proxy token: authorization: Bearer <proxy token>",
-    };
-    Problem::new(Code::Unauthorized, detail).into_response()
-}
-
-enum Presented<'a> {
+/// What a request carries to prove who it is from.
+pub(crate) enum Presented<'a> {
+    /// A bearer token.
     Token(&'a [u8]),
+    /// Something else.
     NoBearer,
+    /// Nothing.
     Nothing,
 }
 
-fn presented(request: &Request) -> Presented<'_> {
+/// The token that a request carries.
+pub(crate) fn presented(request: &Request) -> Presented<'_> {
     let Some(value) = request.headers().get(AUTHORIZATION) else { return Presented::Nothing };
     bearer(value.as_bytes()).map_or(Presented::NoBearer, Presented::Token)
 }

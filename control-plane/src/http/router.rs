@@ -12,10 +12,11 @@ use axum::{Json, Router};
 use http_body::Body;
 use serde::Serialize;
 
-use super::auth::{self, AdminToken, HEALTH_PATH, ProxyToken};
+use super::auth::{self, AdminToken, HEALTH_PATH};
 use super::problem::{Code, Problem};
 use crate::app::App;
-use crate::{analytics, credentials, governance, keys, orgs, projects, usage};
+use crate::proxies::Door;
+use crate::{analytics, credentials, governance, keys, orgs, projects, proxies, usage};
 
 /// Longest body of any request: names, labels and a credential fit many times over.
 const MAX_BODY_BYTES: usize = 64 * 1024;
@@ -25,8 +26,9 @@ const MAX_POLICY_BODY_BYTES: usize = 4 * 1024 * 1024;
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Builds the API, and beside it what proxies use, whose routes come with their own state.
-pub(crate) fn build(app: App, token: AdminToken, internal: Router<App>, proxy_token: ProxyToken) -> Router {
-    let internal = internal.layer(middleware::from_fn_with_state(proxy_token, auth::require_proxy));
+pub(crate) fn build(app: App, token: AdminToken, internal: Router<App>, door: Door) -> Router {
+    let tokens = door.tokens().clone();
+    let internal = internal.layer(middleware::from_fn_with_state(door, proxies::require));
     Router::new()
         .route(HEALTH_PATH, get(health))
         .merge(projects::routes())
@@ -35,6 +37,7 @@ pub(crate) fn build(app: App, token: AdminToken, internal: Router<App>, proxy_to
         .merge(usage::routes())
         .merge(analytics::routes())
         .merge(orgs::routes())
+        .merge(proxies::routes(tokens))
         .merge(governance::routes().layer(DefaultBodyLimit::max(MAX_POLICY_BODY_BYTES)))
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)

@@ -133,9 +133,9 @@ impl Tls {
     /// Whether the authorities in force vouch for this certificate now. It was so when it connected; since then it may have
     /// expired, or its authority may have been taken out.
     pub(crate) fn vouches_for(&self, peer: &PeerCertificate) -> bool {
-        let clients = self.current.borrow().clients.clone();
-        let Some(clients) = clients else { return false };
-        peer.with_chain(|end, intermediates| {
+        let current = Arc::clone(&self.current.borrow());
+        let Some(clients) = &current.clients else { return false };
+        peer.vouched_for(&current, |end, intermediates| {
             clients.verify_client_cert(end, intermediates, UnixTime::now()).is_ok()
         })
     }

@@ -14,6 +14,7 @@ use tokio::time::{Interval, MissedTickBehavior};
 use super::past::{NoLine, Past, make};
 use crate::clock;
 use crate::http::problem::chain;
+use crate::proxies::Pass;
 use crate::tasks::Stop;
 use crate::usage::{UsageFeeds, UsageSubscription};
 
@@ -30,6 +31,16 @@ fn figures_of(mut subscription: UsageSubscription) -> Figures {
     })
 }
 
+/// What a watch lasts for.
+pub(super) struct Lease {
+    /// What its proxy came in with.
+    pub(super) pass: Pass,
+    /// The process goes on until then.
+    pub(super) stop: Stop,
+    /// One of those that there are.
+    pub(super) _place: OwnedSemaphorePermit,
+}
+
 /// One connected proxy.
 pub(super) struct Watch {
     past: Past,
@@ -40,8 +51,7 @@ pub(super) struct Watch {
     /// Kept from line to line: all figures may take longer to read than a heartbeat waits, which must not begin it anew.
     figures: Figures,
     heartbeat: Interval,
-    stop: Stop,
-    _place: OwnedSemaphorePermit,
+    lease: Lease,
 }
 
 impl Watch {
@@ -50,13 +60,12 @@ impl Watch {
         known: Option<Arc<Snapshot>>,
         feeds: UsageFeeds,
         journal: &str,
-        stop: Stop,
-        place: OwnedSemaphorePermit,
+        lease: Lease,
     ) -> Self {
         let mut heartbeat = tokio::time::interval(HEARTBEAT);
         heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let (published, figures) = (past.published(), figures_of(feeds.subscribe(journal)));
-        Self { past, published, known, feeds, figures, heartbeat, stop, _place: place }
+        Self { past, published, known, feeds, figures, heartbeat, lease }
     }
 
     /// The body of the answer.
@@ -75,6 +84,12 @@ impl Watch {
 
     async fn line(&mut self) -> Option<Result<Bytes, NoLine>> {
         loop {
+            // Asked for each line, and so at least for each heartbeat: time alone may have ended it.
+            if !self.lease.pass.holds() {
+                let (token_id, certificate) = self.lease.pass.owner();
+                tracing::warn!(token_id, certificate, "watch ended: its proxy would not be let in any more");
+                return None;
+            }
             let current = self.past.current();
             if self.known.as_ref().is_none_or(|known| known.revision != current.revision) {
                 let line = self.past.line(self.known.as_ref(), &current).await;
@@ -83,7 +98,8 @@ impl Watch {
             }
             let line = tokio::select! {
                 biased;
-                () = self.stop.stopped() => return None,
+                () = self.lease.stop.stopped() => return None,
+                () = self.lease.pass.changed() => continue,
                 Ok(()) = self.published.changed() => continue,
                 (subscription, feed) = &mut self.figures => {
                     self.figures = figures_of(subscription);
@@ -132,6 +148,7 @@ mod tests {
 
     use super::*;
     use crate::db::sql;
+    use crate::proxies::tests::pass;
     use crate::tasks::Tasks;
     use crate::testing::{Ledger, install};
     use crate::usage::counters::tests::{put_quota, quota};
@@ -155,7 +172,8 @@ mod tests {
         let feeds = UsageFeeds::new(ledger.db.clone(), Arc::new(Notify::new()), tasks.stop());
         let past = Past::follow(&SnapshotStore::new(Snapshot::default())).unwrap();
         let place = Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap();
-        let mut watch = Watch::new(past, None, feeds, "journal", tasks.stop(), place);
+        let lease = Lease { pass: pass(&ledger.db).await, stop: tasks.stop(), _place: place };
+        let mut watch = Watch::new(past, None, feeds, "journal", lease);
         let began = std::time::Instant::now();
         tokio::time::pause();
         loop {

@@ -8,7 +8,7 @@ use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use axum::{Json, Router};
+use axum::{Extension, Json, Router};
 use http_body::Body as _;
 use mindweave_eventlog::{
     CODE_FENCED, CODE_UNDECODABLE, ClaimAnswer, ClaimRequest, DELIVERY_CONTENT_TYPE, Delivery,
@@ -18,11 +18,12 @@ use serde::Serialize;
 use tokio::sync::Semaphore;
 
 use super::deliveries::RemoteSources;
-use super::lines::Watch;
+use super::lines::{Lease, Watch};
 use super::past::Past;
 use crate::app::App;
 use crate::http::problem::{Code, Problem};
 use crate::http::query::Parameters;
+use crate::proxies::Pass;
 use crate::tasks::Stop;
 use crate::usage::{IngestError, UsageFeeds};
 
@@ -62,7 +63,11 @@ pub(crate) fn routes(past: Past, feeds: UsageFeeds, sources: RemoteSources, stop
         .with_state(internal)
 }
 
-async fn watch(State(internal): State<Internal>, mut query: Parameters) -> Result<Response, Problem> {
+async fn watch(
+    State(internal): State<Internal>,
+    Extension(pass): Extension<Pass>,
+    mut query: Parameters,
+) -> Result<Response, Problem> {
     let (journal, proxy_id) = (query.text("journal"), query.text("proxy_id"));
     let (revision, lineage) = (query.text("revision"), query.text("lineage"));
     if journal.as_ref().is_none_or(|journal| journal.len() > MAX_SOURCE_BYTES) {
@@ -84,10 +89,12 @@ async fn watch(State(internal): State<Internal>, mut query: Parameters) -> Resul
         (Some(Ok(revision)), Some(lineage)) => internal.past.known(&lineage, revision),
         _ => None,
     };
-    tracing::info!(proxy_id = proxy_id.as_deref(), whole_snapshot = known.is_none(), "proxy connected");
+    let (token_id, certificate) = pass.owner();
+    let whole_snapshot = known.is_none();
+    tracing::info!(proxy_id = proxy_id.as_deref(), token_id, certificate, whole_snapshot, "proxy connected");
     let journal = journal.unwrap_or_default();
     let Internal { past, feeds, stop, .. } = internal;
-    let lines = Watch::new(past, known, feeds, &journal, stop, place);
+    let lines = Watch::new(past, known, feeds, &journal, Lease { pass, stop, _place: place });
     let headers = [(CONTENT_TYPE, "application/x-ndjson"), (CACHE_CONTROL, "no-store")];
     Ok((headers, Body::new(lines.into_body())).into_response())
 }

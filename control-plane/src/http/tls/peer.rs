@@ -1,11 +1,15 @@
 //! What is known of a certificate that a client has shown.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use jiff::Timestamp;
+use parking_lot::Mutex;
 use rustls::pki_types::CertificateDer;
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::{FromDer, X509Certificate};
+
+use super::Current;
+use crate::clock;
 
 /// What a certificate says of itself.
 #[derive(Debug)]
@@ -51,36 +55,48 @@ pub(crate) struct PeerCertificate(Arc<Shown>);
 struct Shown {
     end: CertificateDer<'static>,
     intermediates: Vec<CertificateDer<'static>>,
-    facts: Facts,
+    names: Vec<String>,
+    /// When the first certificate of the chain expires.
+    expires_at: Timestamp,
+    /// Who has vouched for it: neither signatures nor authorities change, so that only time can end that.
+    vouched_by: Mutex<Weak<Current>>,
 }
 
 impl PeerCertificate {
     /// The chain as the client sent it, its own certificate first; `None` when that cannot be read.
     pub(super) fn of(chain: &[CertificateDer<'static>]) -> Option<Self> {
         let (end, intermediates) = chain.split_first()?;
-        let facts = Facts::of(end)?;
-        Some(Self(Arc::new(Shown { end: end.clone(), intermediates: intermediates.to_vec(), facts })))
+        let Facts { names, mut expires_at } = Facts::of(end)?;
+        for intermediate in intermediates {
+            expires_at = expires_at.min(Facts::of(intermediate)?.expires_at);
+        }
+        let (end, intermediates) = (end.clone(), intermediates.to_vec());
+        let vouched_by = Mutex::default();
+        Some(Self(Arc::new(Shown { end, intermediates, names, expires_at, vouched_by })))
     }
 
     /// Whether it is made out to this name, letter case aside.
     pub(crate) fn is_for(&self, name: &str) -> bool {
-        self.0.facts.names.iter().any(|own| own.eq_ignore_ascii_case(name))
+        self.0.names.iter().any(|own| own.eq_ignore_ascii_case(name))
     }
 
     /// The first of its names, for the log.
     pub(crate) fn name(&self) -> Option<&str> {
-        self.0.facts.names.first().map(String::as_str)
+        self.0.names.first().map(String::as_str)
     }
 
-    /// From then on it is not valid any more.
-    pub(crate) fn expires_at(&self) -> Timestamp {
-        self.0.facts.expires_at
-    }
-
-    pub(super) fn with_chain<T>(
+    /// Whether these authorities vouch for it now, by `verify` where that is not known.
+    pub(super) fn vouched_for(
         &self,
-        look: impl FnOnce(&CertificateDer<'static>, &[CertificateDer<'static>]) -> T,
-    ) -> T {
-        look(&self.0.end, &self.0.intermediates)
+        by: &Arc<Current>,
+        verify: impl FnOnce(&CertificateDer<'static>, &[CertificateDer<'static>]) -> bool,
+    ) -> bool {
+        let mut vouched_by = self.0.vouched_by.lock();
+        if vouched_by.ptr_eq(&Arc::downgrade(by)) && clock::now() < self.0.expires_at {
+            return true;
+        }
+        let vouched_for = verify(&self.0.end, &self.0.intermediates);
+        *vouched_by = if vouched_for { Arc::downgrade(by) } else { Weak::new() };
+        vouched_for
     }
 }
