@@ -36,6 +36,7 @@ const POSTGRES: &[Listed] = listed!(
     "0004" 4 "usage_events",
     "0005" 5 "usage_rollups",
     "0006" 6 "budget_counters",
+    "0007" 7 "proxy_tokens",
 );
 
 /// Brings a SQLite database up to date, each migration in its own transaction.
