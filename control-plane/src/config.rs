@@ -6,6 +6,7 @@ use mindweave_policy::{PolicyCompiler, Secret};
 
 use crate::db::{Database, DatabaseOptions};
 use crate::http::tls::TlsConfig;
+use crate::intake::EventIntake;
 use crate::rollup::Retention;
 use crate::secrets::MasterKey;
 
@@ -30,6 +31,8 @@ pub struct ControlPlaneConfig {
     pub policy_compiler: PolicyCompiler,
     /// Seals stored secrets.
     pub master_key: MasterKey,
+    /// Takes events of other producers than our proxies; without it, there are no such requests.
+    pub events: Option<EventIntake>,
     /// How long usage is kept.
     pub retention: Retention,
 }
@@ -46,6 +49,7 @@ impl ControlPlaneConfig {
             proxy_token: None,
             policy_compiler: PolicyCompiler::in_process(),
             master_key,
+            events: None,
             retention: Retention::default(),
         }
     }

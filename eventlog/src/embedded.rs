@@ -158,7 +158,7 @@ pub async fn ship_with(
 ) -> ShipEnd {
     let (stop, stopping) = watch::channel(Phase::Running);
     let dead_letters = DeadLetters::in_folder(journal.folder());
-    let metrics = ShipMetrics::new();
+    let metrics = ShipMetrics::new(journal.label());
     let shipper = Shipper { config, journal, sink, dead_letters, metrics, stopping, warned: None };
     let run = shipper.run();
     tokio::pin!(run, shutdown);

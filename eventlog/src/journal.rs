@@ -203,6 +203,15 @@ impl Journal {
         self.shared.append_event(payload)
     }
 
+    /// Records several events, all or none: one for which there is no room keeps the others out. Returns the last one's
+    /// sequence; `None` without any. A crash in the middle may leave the first ones.
+    ///
+    /// # Errors
+    /// As for [`Self::append_event`]. [`AppendError::Full`] also when all files together could never hold them.
+    pub fn append_events(&self, payloads: &[Vec<u8>]) -> Result<Option<Sequence>, AppendError> {
+        self.shared.append_events(payloads)
+    }
+
     /// Returns once everything up to `sequence` is on the disk, which is when the sync policy says.
     ///
     /// # Errors
@@ -270,6 +279,10 @@ impl Journal {
             return Err(JournalError::Closed);
         }
         self.synced(newest).await
+    }
+
+    pub(crate) fn label(&self) -> Option<&'static str> {
+        self.shared.config.label
     }
 
     pub(crate) fn folder(&self) -> &std::path::Path {

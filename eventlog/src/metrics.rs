@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use metrics::{
-    Counter, Gauge, Histogram, counter, describe_counter, describe_gauge, describe_histogram, gauge,
+    Counter, Gauge, Histogram, Label, counter, describe_counter, describe_gauge, describe_histogram, gauge,
     histogram,
 };
 
@@ -43,7 +43,7 @@ pub(crate) struct JournalMetrics {
 }
 
 impl JournalMetrics {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(journal: Option<&'static str>) -> Self {
         describe_gauge!(DISK_BYTES, "Disk that the journal takes, in bytes");
         describe_gauge!(SEGMENTS, "Files of the journal");
         describe_gauge!(OPEN_ADMISSIONS, "Requests admitted and not finished");
@@ -56,19 +56,20 @@ impl JournalMetrics {
         describe_counter!(DAMAGED_RECORDS, "Records lost to damage on the disk");
         describe_counter!(DROPPED_ADMISSIONS, "Admissions that were dropped without a finished record");
         describe_histogram!(SYNC_SECONDS, "Time of a sync, in seconds");
+        let labels = labels(journal);
         Self {
-            disk_bytes: gauge!(DISK_BYTES),
-            segments: gauge!(SEGMENTS),
-            open_admissions: gauge!(OPEN_ADMISSIONS),
-            unsynced_records: gauge!(UNSYNCED_RECORDS),
-            full: gauge!(FULL),
-            failed: gauge!(FAILED),
-            appended_records: counter!(APPENDED_RECORDS),
-            appended_bytes: counter!(APPENDED_BYTES),
-            refused: counter!(REFUSED),
-            damaged_records: counter!(DAMAGED_RECORDS),
-            dropped_admissions: counter!(DROPPED_ADMISSIONS),
-            sync_seconds: histogram!(SYNC_SECONDS),
+            disk_bytes: gauge!(DISK_BYTES, labels.iter()),
+            segments: gauge!(SEGMENTS, labels.iter()),
+            open_admissions: gauge!(OPEN_ADMISSIONS, labels.iter()),
+            unsynced_records: gauge!(UNSYNCED_RECORDS, labels.iter()),
+            full: gauge!(FULL, labels.iter()),
+            failed: gauge!(FAILED, labels.iter()),
+            appended_records: counter!(APPENDED_RECORDS, labels.iter()),
+            appended_bytes: counter!(APPENDED_BYTES, labels.iter()),
+            refused: counter!(REFUSED, labels.iter()),
+            damaged_records: counter!(DAMAGED_RECORDS, labels.iter()),
+            dropped_admissions: counter!(DROPPED_ADMISSIONS, labels.iter()),
+            sync_seconds: histogram!(SYNC_SECONDS, labels.iter()),
         }
     }
 
@@ -101,18 +102,24 @@ pub(crate) struct ShipMetrics {
 }
 
 impl ShipMetrics {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(journal: Option<&'static str>) -> Self {
         describe_counter!(SHIPPED_RECORDS, "Events that the sink has taken");
         describe_counter!(SHIP_RETRIES, "Deliveries that the sink could not take and that are tried again");
         describe_counter!(DEAD_LETTERS, "Events that the sink cannot take at all, put aside");
         describe_counter!(GAPS, "Times that events were gone before the sink had them");
+        let labels = labels(journal);
         Self {
-            shipped_records: counter!(SHIPPED_RECORDS),
-            retries: counter!(SHIP_RETRIES),
-            dead_letters: counter!(DEAD_LETTERS),
-            gaps: counter!(GAPS),
+            shipped_records: counter!(SHIPPED_RECORDS, labels.iter()),
+            retries: counter!(SHIP_RETRIES, labels.iter()),
+            dead_letters: counter!(DEAD_LETTERS, labels.iter()),
+            gaps: counter!(GAPS, labels.iter()),
         }
     }
+}
+
+/// What tells the series of one journal from those of another.
+fn labels(journal: Option<&'static str>) -> Vec<Label> {
+    journal.map(|journal| Label::from_static_parts("journal", journal)).into_iter().collect()
 }
 
 #[expect(

@@ -196,7 +196,7 @@ async fn the_pause_between_tries_doubles_up_to_its_limit_and_the_log_is_told_onc
         journal,
         sink: Ledger::default(),
         dead_letters,
-        metrics: ShipMetrics::new(),
+        metrics: ShipMetrics::new(None),
         stopping,
         warned: None,
     };

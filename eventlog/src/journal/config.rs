@@ -50,6 +50,9 @@ pub struct JournalConfig {
     /// Room that every admission reserves for the payload of its finished record, in bytes. A finished record up to
     /// this size never fails for lack of space; a longer one is written where there is room.
     pub finished_budget_bytes: u64,
+    /// What tells its metrics from those of another journal of the same process, in the label `journal`. One journal of a
+    /// process may do without.
+    pub label: Option<&'static str>,
 }
 
 impl JournalConfig {
@@ -61,6 +64,7 @@ impl JournalConfig {
             max_bytes: DEFAULT_MAX_BYTES,
             sync: SyncPolicy::Group { every: DEFAULT_SYNC_EVERY },
             finished_budget_bytes: DEFAULT_FINISHED_BUDGET_BYTES,
+            label: None,
         }
     }
 

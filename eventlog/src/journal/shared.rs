@@ -66,7 +66,6 @@ impl Shared {
         let synced = writer.next_sequence().previous();
         Self {
             max_payload_bytes: config.max_payload_bytes(),
-            config,
             id,
             disk,
             writer: Mutex::new(writer),
@@ -79,7 +78,8 @@ impl Shared {
             damaged_records: AtomicU64::new(damaged_records),
             last_sync_micros: AtomicU64::new(0),
             slowest_sync_micros: AtomicU64::new(0),
-            metrics: JournalMetrics::new(),
+            metrics: JournalMetrics::new(config.label),
+            config,
         }
     }
 
@@ -122,6 +122,24 @@ impl Shared {
         Ok(written.sequence)
     }
 
+    /// Appends all of them or none. The last one's sequence; `None` when there are none.
+    pub(crate) fn append_events(&self, payloads: &[Vec<u8>]) -> Result<Option<Sequence>, AppendError> {
+        let mut drafts = Vec::with_capacity(payloads.len());
+        for payload in payloads {
+            drafts.push(Draft::new(RecordKind::Event, [0; 16], payload, self.max_payload_bytes)?);
+        }
+        let mut writer = self.writer.lock();
+        while !writer.has_room_for(&drafts)? {
+            self.await_room(&mut writer, drafts.len())?;
+        }
+        let mut last = None;
+        for draft in &drafts {
+            last = Some(writer.append(draft, None, Room::Free { new_promises: 0 })?.sequence);
+        }
+        self.wake_after_append(writer, RecordKind::Event);
+        Ok(last)
+    }
+
     /// Appends, waiting for a segment that is about to be ready. Where none can be had, it is full at once.
     fn place(
         &self,
@@ -132,21 +150,23 @@ impl Shared {
     ) -> Result<Written, AppendError> {
         loop {
             match writer.append(draft, admission, room) {
-                Err(AppendError::Full) if writer.full.is_none() => {
-                    writer.room_wanted = true;
-                    self.space_wake.notify_one();
-                    if self.room_ready.wait_for(writer, PREPARE_WAIT).timed_out() && writer.room_wanted {
-                        writer.refused_full += 1;
-                        return Err(AppendError::Full);
-                    }
-                }
-                Err(AppendError::Full) => {
-                    writer.refused_full += 1;
-                    return Err(AppendError::Full);
-                }
+                Err(AppendError::Full) => self.await_room(writer, 1)?,
                 done => return done,
             }
         }
+    }
+
+    /// Waits for a segment that is about to be ready. Where none can be had, these many records are refused at once.
+    fn await_room(&self, writer: &mut MutexGuard<'_, Writer>, records: usize) -> Result<(), AppendError> {
+        if writer.full.is_none() {
+            writer.room_wanted = true;
+            self.space_wake.notify_one();
+            if !self.room_ready.wait_for(writer, PREPARE_WAIT).timed_out() || !writer.room_wanted {
+                return Ok(());
+            }
+        }
+        writer.refused_full += u64::try_from(records).unwrap_or(u64::MAX);
+        Err(AppendError::Full)
     }
 
     /// Wakes those who said, under the mutex, that they sleep: no append wakes anybody twice.

@@ -266,6 +266,28 @@ impl Writer {
         self.write(draft, admission)
     }
 
+    /// Whether all of these would find free room, one after the other. What each leaves of the promises' room only falls, so
+    /// that the last one's answer is that of all.
+    pub(crate) fn has_room_for(&self, drafts: &[Draft<'_>]) -> Result<bool, AppendError> {
+        if let Some(stopped) = &self.stopped {
+            return Err(stopped.append_error());
+        }
+        let (mut left, mut ready) = (self.active.left(), self.ready.iter());
+        for draft in drafts {
+            left = match left.checked_sub(draft.bytes) {
+                Some(left) => left,
+                None => {
+                    let next = ready.next().map_or(0, |next| next.segment.bytes);
+                    let Some(left) = next.checked_sub(SEGMENT_HEADER_BYTES + draft.bytes) else {
+                        return Ok(false);
+                    };
+                    left
+                }
+            };
+        }
+        Ok(left / self.promised_bytes + self.promises_in(ready.len()) >= self.open.with_ticket())
+    }
+
     /// Makes the active segment one that this record may go to.
     fn make_place(&mut self, bytes: u64, room: Room) -> bool {
         let owed = match room {
