@@ -25,7 +25,7 @@ use crate::proxies::{Door, REFRESH_PERIOD, REFRESH_TASK, Tokens, TokensError};
 use crate::rollup::{Retention, rollup_run, storage_run};
 use crate::snapshot::{FirstSnapshotError, Publisher};
 use crate::tasks::Tasks;
-use crate::usage::{FEED_TASK, Ingest, LiveEvents, UsageFeeds, UsageSink};
+use crate::usage::{FEED_TASK, Ingest, LiveEvents, UsageFeeds, UsageSink, UsageSinks};
 use crate::watch::{self, Past, RemoteSources};
 
 /// How often the snapshot's revision is compared with the database. Half of the second within which a change must be in
@@ -193,6 +193,11 @@ impl ControlPlane {
     /// position owns that source.
     pub fn usage_sink(&self) -> UsageSink {
         UsageSink::new(self.ingest.clone())
+    }
+
+    /// Sinks like [`Self::usage_sink`], for a consumer that makes them as its sources come.
+    pub fn usage_sinks(&self) -> UsageSinks {
+        UsageSinks::new(self.ingest.clone())
     }
 
     /// The ledger's figures of budgets, for proxies in this process.

@@ -21,4 +21,4 @@ pub use feed::{UsageFeeds, UsageSubscription};
 pub(crate) use ingest::{Claim, Ingest, IngestError};
 pub(crate) use live::LiveEvents;
 pub(crate) use routes::routes;
-pub use sink::UsageSink;
+pub use sink::{UsageSink, UsageSinks};

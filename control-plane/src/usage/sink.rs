@@ -16,6 +16,21 @@ pub struct UsageSink {
     claims: HashMap<String, Claim>,
 }
 
+/// Makes sinks, for a consumer that needs one for each of its sources. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct UsageSinks(Ingest);
+
+impl UsageSinks {
+    pub(crate) fn new(ingest: Ingest) -> Self {
+        Self(ingest)
+    }
+
+    /// A new sink.
+    pub fn sink(&self) -> UsageSink {
+        UsageSink::new(self.0.clone())
+    }
+}
+
 impl UsageSink {
     pub(crate) fn new(ingest: Ingest) -> Self {
         Self { ingest, claims: HashMap::new() }
