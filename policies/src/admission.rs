@@ -12,6 +12,7 @@ mod freshness;
 mod index;
 mod reservation;
 mod rules;
+mod sharing;
 mod state;
 
 use std::sync::Arc;
@@ -31,6 +32,7 @@ use crate::governance::QuotaSpec;
 use crate::model_pattern::AskedModels;
 use crate::principal::Principal;
 use crate::refusal::{RateLimitHeaders, Refusal};
+use crate::shares::{DemandReport, ShareAnswer};
 use crate::snapshot::Snapshot;
 use crate::usage_feed::UsageFeed;
 
@@ -97,8 +99,9 @@ impl AdmissionControl {
 
     /// Takes the ledger's figures. Older ones than those it has are ignored. `at` is now.
     pub fn feed(&self, feed: &UsageFeed, at: Instant) {
-        self.state.freshness.note(self.state.nanos(at));
-        self.state.take(feed);
+        let now = self.state.nanos(at);
+        self.state.freshness.note(now);
+        self.state.take(feed, now);
     }
 
     /// The last sequence of the own journal that the ledger's figures include: what lies behind it is to be replayed at start.
@@ -197,7 +200,25 @@ impl AdmissionControl {
 
     /// Takes saved figures. They count as known, but not as heard: see [`Self::expect_feed`].
     pub fn load(&self, saved: &UsageFeed) {
-        self.state.take(saved);
+        self.state.take(saved, 0);
+    }
+
+    /// What is to be reported of this proxy's use of limits. `number` must rise from report to report, also over restarts; `at` is
+    /// now.
+    pub fn demand_report(&self, number: u64, at: Instant) -> DemandReport {
+        self.state.demand_report(number, at)
+    }
+
+    /// Goes by the portions that the answer to a report says. `sent_at` is when the report was made, `at` is now. Returns whether
+    /// any portion became smaller: the others get what is free now as soon as the next report says so.
+    pub fn take_shares(&self, answer: &ShareAnswer, sent_at: Instant, at: Instant) -> bool {
+        self.state.take_shares(answer, sent_at, at)
+    }
+
+    /// Gives up portions that nobody has confirmed for too long: for a timer, while reports are not answered. See
+    /// [`crate::SHARE_LEASE`].
+    pub fn expire_shares(&self, at: Instant) {
+        self.state.expire_shares(at);
     }
 }
 

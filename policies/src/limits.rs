@@ -1,42 +1,24 @@
 //! Rate limits: what is left of one, taking from it and giving back.
 
+mod cell;
 mod rate;
 mod request_rate;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use parking_lot::Mutex;
-
 use crate::charge::{Charge, ChargeParts};
 use crate::governance::{LimitMetric, LimitSpec};
 use crate::model_pattern::AskedModels;
+use crate::shares::Portion;
 
-use rate::{Bucket, Rate};
+use cell::Level;
+pub(crate) use cell::LimitCell;
+use rate::Rate;
 use request_rate::RequestRate;
 
 /// How long to wait for one of the open requests to end: nobody knows, and asking is cheap.
 const CONCURRENCY_RETRY: Duration = Duration::from_secs(1);
-
-/// The state of one limit for one subject. A new one is a full bucket and no request.
-#[derive(Debug, Default)]
-pub(crate) struct LimitCell(Mutex<Level>);
-
-#[derive(Clone, Copy, Debug, Default)]
-struct Level {
-    /// Of rates.
-    bucket: Bucket,
-    /// Of concurrency: requests that are open.
-    open: u64,
-}
-
-impl LimitCell {
-    /// Whether forgetting it changes nothing. `now` is in nanoseconds of the process, and so positive.
-    pub(crate) fn is_as_new(&self, now: i64) -> bool {
-        let level = self.0.lock();
-        level.open == 0 && level.bucket.full_at <= now
-    }
-}
 
 /// What a request is expected to take of token limits.
 #[derive(Clone, Copy, Debug, Default)]
@@ -45,27 +27,16 @@ pub(crate) struct ExpectedTokens {
     pub(crate) output: u64,
 }
 
-/// Among how many proxies a limit is divided: each enforces its part.
+/// What this proxy goes by of a limit that it was told no portion of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Share(u32);
-
-impl Share {
-    /// One of so many, at least of one.
-    pub(crate) fn one_of(proxies: u32) -> Self {
-        Self(proxies.max(1))
-    }
-
-    fn proxies(self) -> u32 {
-        self.0
-    }
-
-    /// What so many units are of the whole limit, where each proxy may only take its part.
-    fn of(self, units: u64) -> u64 {
-        units.saturating_mul(self.0.into())
-    }
+pub(crate) struct Share {
+    pub(crate) portion: Portion,
+    /// Since when it is that, in nanoseconds of the process.
+    pub(crate) since: i64,
 }
 
-/// What a request took of a limit until it ends. In units, so that a change of the limit does not change what it is worth.
+/// What a request took of a limit until it ends. In units, so that a change of the limit or of its portion does not change what
+/// it is worth.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Taken {
     pub(crate) units: u64,
@@ -132,9 +103,18 @@ impl LimitRule {
         cell: &LimitCell,
         now: i64,
         tokens: Option<ExpectedTokens>,
-        share: Share,
+        even: Share,
     ) -> Result<Option<Taken>, Duration> {
-        self.take_of(&mut cell.0.lock(), now, tokens, share)
+        let Some(units) = self.asked(tokens) else { return Ok(None) };
+        let mut inner = cell.lock();
+        let share = inner.share(even);
+        let taken = self.take_of(&mut inner.level, now, units, share);
+        if !share.portion.is_whole() {
+            let presses = taken.is_err() || self.is_half_used(&inner.level, now, share.portion);
+            let concurrent = self.spec.metric == LimitMetric::ConcurrentRequests;
+            cell.note(&mut inner, units, concurrent, taken.is_ok(), presses);
+        }
+        taken.map(|()| Some(Taken { units, by_name: true }))
     }
 
     /// What [`Self::take`] would say, without taking.
@@ -143,45 +123,41 @@ impl LimitRule {
         cell: &LimitCell,
         now: i64,
         tokens: Option<ExpectedTokens>,
-        share: Share,
+        even: Share,
     ) -> Option<Duration> {
-        let mut probe = *cell.0.lock();
-        self.take_of(&mut probe, now, tokens, share).err()
+        let units = self.asked(tokens)?;
+        let inner = cell.lock();
+        let (mut probe, share) = (inner.level, inner.share(even));
+        drop(inner);
+        self.take_of(&mut probe, now, units, share).err()
     }
 
-    fn take_of(
-        &self,
-        level: &mut Level,
-        now: i64,
-        tokens: Option<ExpectedTokens>,
-        share: Share,
-    ) -> Result<Option<Taken>, Duration> {
-        let units = match self.spec.metric {
-            LimitMetric::ConcurrentRequests => {
-                self.open_one(level, share)?;
-                1
-            }
-            LimitMetric::RequestsPerMinute => {
-                level.bucket.fill_by(&self.rate, self.since);
-                self.requests.take(&mut level.bucket, now, share)?;
-                share.of(1)
-            }
+    /// Units that a request asks for; `None` when it does not count.
+    fn asked(&self, tokens: Option<ExpectedTokens>) -> Option<u64> {
+        match self.spec.metric {
+            LimitMetric::ConcurrentRequests | LimitMetric::RequestsPerMinute => Some(1),
             LimitMetric::InputTokensPerMinute
             | LimitMetric::OutputTokensPerMinute
-            | LimitMetric::TokensPerMinute => {
-                let Some(tokens) = tokens else { return Ok(None) };
-                let units = share.of(self.tokens(tokens.input, tokens.output));
-                level.bucket.fill_by(&self.rate, self.since);
-                self.rate.take(&mut level.bucket, now, units)?;
-                units
-            }
-        };
-        Ok(Some(Taken { units, by_name: true }))
+            | LimitMetric::TokensPerMinute => tokens.map(|tokens| self.tokens(tokens.input, tokens.output)),
+        }
+    }
+
+    fn take_of(&self, level: &mut Level, now: i64, units: u64, share: Share) -> Result<(), Duration> {
+        if self.spec.metric == LimitMetric::ConcurrentRequests {
+            return self.open_one(level, share.portion);
+        }
+        level.bucket.fill_by(&self.rate, self.since);
+        level.bucket.go_by(share, &self.rate);
+        if self.is_request_rate() {
+            self.requests.take(&mut level.bucket, now, share.portion)
+        } else {
+            self.rate.take(&mut level.bucket, now, units, share.portion)
+        }
     }
 
     /// Undoes [`Self::take`].
     pub(crate) fn give_back(&self, cell: &LimitCell, taken: Taken) {
-        let mut level = cell.0.lock();
+        let level = &mut cell.lock().level;
         if self.spec.metric == LimitMetric::ConcurrentRequests {
             level.open = level.open.saturating_sub(taken.units);
         } else {
@@ -192,14 +168,7 @@ impl LimitRule {
     /// The request has ended: token rates are charged what it used in place of what was taken, concurrency is given back, a
     /// request stays a request. A request that only might have been served by a model of this limit is charged what such models
     /// used. `None` when nobody knows what it used: it keeps what was taken.
-    pub(crate) fn settle(
-        &self,
-        cell: &LimitCell,
-        now: i64,
-        taken: Taken,
-        charged: Option<&ChargeParts>,
-        share: Share,
-    ) {
+    pub(crate) fn settle(&self, cell: &LimitCell, now: i64, taken: Taken, charged: Option<&ChargeParts>) {
         match self.spec.metric {
             LimitMetric::ConcurrentRequests => self.give_back(cell, taken),
             LimitMetric::RequestsPerMinute => {}
@@ -209,20 +178,60 @@ impl LimitRule {
                 let Some(charged) = charged else { return };
                 let counted = |model: Option<&str>| taken.by_name || self.counts(AskedModels::one(model));
                 let Charge { limited_input_tokens, output_tokens, .. } = charged.of_models(counted);
-                let used = share.of(self.tokens(limited_input_tokens, output_tokens));
-                cell.0.lock().bucket.correct(now, taken.units, used);
+                let used = self.tokens(limited_input_tokens, output_tokens);
+                cell.lock().level.bucket.correct(now, taken.units, used);
             }
         }
     }
 
     /// What is left of a rate; `None` for concurrency.
-    pub(crate) fn state(&self, cell: &LimitCell, now: i64, share: Share) -> Option<RateState> {
+    pub(crate) fn state(&self, cell: &LimitCell, now: i64, even: Share) -> Option<RateState> {
         if self.spec.metric == LimitMetric::ConcurrentRequests {
             return None;
         }
-        let mut bucket = cell.0.lock().bucket;
+        let inner = cell.lock();
+        let (mut bucket, share) = (inner.level.bucket, inner.share(even));
+        drop(inner);
         bucket.fill_by(&self.rate, self.since);
-        Some(self.rate.state(bucket, now, share))
+        bucket.go_by(share, &self.rate);
+        Some(self.rate.state(bucket, now, share.portion))
+    }
+
+    /// Into how many pieces it can be divided: a burst of requests, and open requests, come in whole ones.
+    pub(crate) fn pieces(&self) -> u32 {
+        let whole = match self.spec.metric {
+            LimitMetric::ConcurrentRequests => self.spec.limit,
+            LimitMetric::RequestsPerMinute
+            | LimitMetric::InputTokensPerMinute
+            | LimitMetric::OutputTokensPerMinute
+            | LimitMetric::TokensPerMinute => self.spec.burst.unwrap_or(self.spec.limit),
+        };
+        u32::try_from(whole).unwrap_or(u32::MAX).max(1)
+    }
+
+    /// What was asked for in this time as a demand on the whole limit, at most all of it: units a minute, or at a time.
+    pub(crate) fn demand(&self, asked: u64, time: Duration) -> u64 {
+        let demand = match self.spec.metric {
+            LimitMetric::ConcurrentRequests => asked,
+            LimitMetric::RequestsPerMinute
+            | LimitMetric::InputTokensPerMinute
+            | LimitMetric::OutputTokensPerMinute
+            | LimitMetric::TokensPerMinute => rate::per_minute(asked, time),
+        };
+        demand.min(self.spec.limit.max(1))
+    }
+
+    /// From now on this proxy goes by the portion that it was told, or by an equal one.
+    pub(crate) fn tell(&self, cell: &LimitCell, now: i64, told: Option<Portion>, even: Portion) {
+        cell.tell(now, told, even, &self.rate);
+    }
+
+    fn is_half_used(&self, level: &Level, now: i64, portion: Portion) -> bool {
+        if self.spec.metric == LimitMetric::ConcurrentRequests {
+            level.open.saturating_mul(2) > self.at_a_time(portion)
+        } else {
+            self.rate.is_half_used(level.bucket, now)
+        }
     }
 
     fn tokens(&self, input: u64, output: u64) -> u64 {
@@ -234,9 +243,12 @@ impl LimitRule {
         }
     }
 
-    fn open_one(&self, level: &mut Level, share: Share) -> Result<(), Duration> {
-        let part = self.spec.limit.checked_div(share.proxies().into()).unwrap_or(0).max(1);
-        if level.open >= part {
+    fn at_a_time(&self, portion: Portion) -> u64 {
+        portion.of_units(self.spec.limit).max(1)
+    }
+
+    fn open_one(&self, level: &mut Level, portion: Portion) -> Result<(), Duration> {
+        if level.open >= self.at_a_time(portion) {
             return Err(CONCURRENCY_RETRY);
         }
         level.open = level.open.saturating_add(1);

@@ -120,6 +120,9 @@ impl Admission<'_> {
             };
             let by_name = rule.counts(named);
             taken.push(outcome.unwrap_or_default().map(|taken| Taken { by_name, ..taken }));
+            if cell.presses() {
+                self.state.sharing.notice(rule, cell, self.demand.principal);
+            }
             if let Err(wait) = outcome {
                 let limit = Arc::clone(&rule.spec);
                 let kind = match limit.metric {

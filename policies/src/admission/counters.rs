@@ -52,6 +52,12 @@ impl<T: Default> Counters<T> {
         Arc::clone(&self.cells.entry(key).or_default())
     }
 
+    /// The counter of this subject, if there is one of its own.
+    pub(crate) fn get(&self, number: u32, subject: &Arc<str>) -> Option<Arc<T>> {
+        let key = CounterKey { number, subject: Arc::clone(subject) };
+        self.cells.get(&key).map(|cell| Arc::clone(&cell))
+    }
+
     /// Keeps the counters that somebody holds, and those that are to be kept.
     pub(crate) fn sweep(&self, keep: impl Fn(&CounterKey, &T) -> bool) {
         // A counter is handed out under its shard's lock only, which `retain` holds: one that nobody holds here stays so.

@@ -53,8 +53,8 @@ impl Feeding {
 }
 
 impl State {
-    /// Takes the figures of a feed, unless it has newer ones.
-    pub(crate) fn take(&self, feed: &UsageFeed) {
+    /// Takes the figures of a feed, unless it has newer ones. `now` is in nanoseconds of the process.
+    pub(crate) fn take(&self, feed: &UsageFeed, now: i64) {
         let own = feed.included.get(&self.journal).copied().unwrap_or(0);
         let mut feeding = self.feeding.lock();
         if feeding.is_behind(feed.as_of, own) {
@@ -86,7 +86,7 @@ impl State {
         // Last: a counter that is not listed has the events up to here in the figure that it was last listed with.
         self.set_included(own);
         self.recent.lock().drop_through(own);
-        self.freshness.note_proxies(feed.live_proxies);
+        self.freshness.note_proxies(feed.live_proxies, now);
     }
 
     /// Gives figures that came early to the budgets that are in force now.

@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
 use std::time::Duration;
 
 use crate::limits::Share;
+use crate::shares::Portion;
 
 /// When the ledger was last heard of. Times are nanoseconds of the process, and so positive.
 #[derive(Debug, Default)]
@@ -13,6 +14,8 @@ pub(crate) struct Freshness {
     /// 0: never.
     heard: AtomicI64,
     live_proxies: AtomicU32,
+    /// Since when there are so many.
+    counted: AtomicI64,
 }
 
 impl Freshness {
@@ -25,8 +28,10 @@ impl Freshness {
         self.heard.fetch_max(heard, Ordering::Relaxed);
     }
 
-    pub(crate) fn note_proxies(&self, live: u32) {
-        self.live_proxies.store(live, Ordering::Relaxed);
+    pub(crate) fn note_proxies(&self, live: u32, now: i64) {
+        if self.live_proxies.swap(live, Ordering::Relaxed) != live {
+            self.counted.store(now, Ordering::Relaxed);
+        }
     }
 
     pub(crate) fn is_stale(&self, now: i64) -> bool {
@@ -35,9 +40,10 @@ impl Freshness {
         stale_after != 0 && (heard == 0 || now.saturating_sub(heard) > stale_after)
     }
 
-    /// This proxy's part of what is divided among all of them.
+    /// This proxy's part of what is divided evenly among all of them.
     pub(crate) fn share(&self) -> Share {
-        Share::one_of(self.live_proxies())
+        let portion = Portion::one_of(self.live_proxies());
+        Share { portion, since: self.counted.load(Ordering::Relaxed) }
     }
 
     /// How many proxies were alive, at least this one.

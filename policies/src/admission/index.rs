@@ -24,6 +24,7 @@ pub(crate) struct Index {
     orgs: HashMap<OrgId, OrgRules>,
     pub(crate) limits: HashMap<u32, Arc<LimitRule>>,
     pub(crate) budgets: HashMap<u32, Arc<BudgetRule>>,
+    limit_numbers: HashMap<LimitId, u32>,
     budget_numbers: HashMap<QuotaId, u32>,
     /// Rules of principals that asked lately.
     pub(crate) rules: DashMap<OwnerKey, Arc<Rules>, RandomState>,
@@ -132,6 +133,11 @@ impl Index {
         self.limits.is_empty() && self.budgets.is_empty()
     }
 
+    /// The limit of this id.
+    pub(crate) fn limit(&self, id: &LimitId) -> Option<&Arc<LimitRule>> {
+        self.limits.get(self.limit_numbers.get(id)?)
+    }
+
     /// The budget of this id.
     pub(crate) fn budget(&self, id: &QuotaId) -> Option<&Arc<BudgetRule>> {
         self.budgets.get(self.budget_numbers.get(id)?)
@@ -140,6 +146,7 @@ impl Index {
     fn add_limit(&mut self, spec: &Arc<LimitSpec>, number: u32, since: i64) {
         let rule = Arc::new(LimitRule::new(Arc::clone(spec), number, since));
         self.limits.insert(number, Arc::clone(&rule));
+        self.limit_numbers.insert(spec.id.clone(), number);
         self.found(&spec.org_id, &spec.scope).limits.push(rule);
     }
 

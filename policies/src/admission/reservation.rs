@@ -67,7 +67,7 @@ impl Reservation {
         for (held, (rule, cell)) in self.limits.drain(..).zip(&self.rules.limits) {
             if let Some(held) = held {
                 let charged = settled.use_is_known.then_some(&settled.charged);
-                rule.settle(cell, now, held, charged, self.state.freshness.share());
+                rule.settle(cell, now, held, charged);
             }
         }
         if let Some(sizes) = &self.sizes {

@@ -15,6 +15,7 @@ use super::feeding::Feeding;
 use super::freshness::Freshness;
 use super::index::{Index, Numbering};
 use super::rules::{Ids, Owner, OwnerKey, Rules};
+use super::sharing::Sharing;
 use crate::budget::{BudgetCell, BudgetRule, Own, ProjectSizes, RecentEvent, RecentEvents};
 use crate::governance::Governance;
 use crate::principal::Principal;
@@ -36,6 +37,7 @@ pub(crate) struct State {
     /// The last own event that the ledger's figures of all counters include.
     included: AtomicU64,
     pub(crate) freshness: Freshness,
+    pub(crate) sharing: Sharing,
     // Locked in this order, where more than one is.
     pub(crate) applying: Mutex<Applied>,
     pub(crate) feeding: Mutex<Feeding>,
@@ -61,6 +63,7 @@ impl State {
             sizes: DashMap::default(),
             included: AtomicU64::new(0),
             freshness: Freshness::default(),
+            sharing: Sharing::default(),
             applying: Mutex::default(),
             feeding: Mutex::default(),
             recent: Mutex::default(),
@@ -102,7 +105,9 @@ impl State {
         let (mut limits, mut budgets) = (Vec::new(), Vec::new());
         for (found, subject) in index.rules_of(principal) {
             for rule in &found.limits {
-                limits.push((Arc::clone(rule), self.limits.of(rule.number, subject)));
+                let cell = self.limits.of(rule.number, subject);
+                self.sharing.introduce(rule, &cell, subject, self.freshness.share());
+                limits.push((Arc::clone(rule), cell));
             }
             for rule in &found.budgets {
                 budgets.push((Arc::clone(rule), self.budgets.of(rule.number, subject)));

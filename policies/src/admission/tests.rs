@@ -4,6 +4,7 @@ mod budgets;
 mod feeds;
 mod model;
 mod rates;
+mod shares;
 mod stress;
 
 use std::collections::{BTreeMap, HashMap};

@@ -12,8 +12,8 @@ use governor::state::StateStore;
 use governor::state::direct::NotKeyed;
 use governor::{Quota, RateLimiter};
 
-use super::Share;
 use super::rate::Bucket;
+use crate::shares::Portion;
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -34,24 +34,25 @@ impl RequestRate {
         Self { quota: quota.allow_burst(burst) }
     }
 
-    /// Takes one request, or says how long to wait.
-    pub(super) fn take(&self, bucket: &mut Bucket, now: i64, share: Share) -> Result<(), Duration> {
+    /// Takes one request of this portion, or says how long to wait.
+    pub(super) fn take(&self, bucket: &mut Bucket, now: i64, portion: Portion) -> Result<(), Duration> {
         let full_at = Cell::new(bucket.full_at);
         let state = SinceNow { full_at: &full_at, now };
         let limiter =
-            RateLimiter::<NotKeyed, _, _, NoOpMiddleware<Nanos>>::new(self.shared(share), state, Now);
+            RateLimiter::<NotKeyed, _, _, NoOpMiddleware<Nanos>>::new(self.divided(portion), state, Now);
         limiter.check().map_err(|not_until| not_until.wait_time_from(Now.now()))?;
         bucket.full_at = full_at.get();
         Ok(())
     }
 
-    fn shared(&self, share: Share) -> Quota {
-        if share.proxies() == 1 {
+    fn divided(&self, portion: Portion) -> Quota {
+        if portion.is_whole() {
             return self.quota;
         }
-        let every = self.quota.replenish_interval().saturating_mul(share.proxies());
-        let burst = self.quota.burst_size().get().checked_div(share.proxies());
-        let burst = burst.and_then(NonZeroU32::new).unwrap_or(NonZeroU32::MIN);
+        let every = self.quota.replenish_interval().saturating_mul(portion.of());
+        let every = every.checked_div(portion.part()).unwrap_or(every);
+        let burst = portion.of_units(self.quota.burst_size().get().into());
+        let burst = u32::try_from(burst).ok().and_then(NonZeroU32::new).unwrap_or(NonZeroU32::MIN);
         Quota::with_period(every).unwrap_or(self.quota).allow_burst(burst)
     }
 }
