@@ -1,10 +1,15 @@
 # Holds one server for the test process at the other end of standard input, and outlives that process for just as long
 # as it takes to end the server and to remove its folder: whatever ends the test process closes the pipe.
-# Arguments: the server's folder, then its command. Orders on standard input: start, kill. Each is answered by a line.
+# Arguments: the server's folder, which it makes, and its command. Orders on standard input: start, kill. It answers when
+# the folder is there, and each order, with a line.
 folder=$1
 shift
 pid=
 starts=0
+trap '' PIPE # an answer that nobody reads any more must not end it
+
+mkdir -m 755 -- "$folder" || exit 1 # the server's user has to pass through it
+echo made
 
 # Ends every process of the server. PostgreSQL puts each of its children into a session of its own, so that no signal to
 # a process group reaches them all; and a stopped parent makes no child that the list would miss.
@@ -28,7 +33,7 @@ while read -r order; do
     start)
         [ -z "$pid" ] || wait "$pid" # it has ended, or nobody would ask: this only takes the zombie away
         starts=$((starts + 1))
-        setsid "$@" </dev/null >"$folder/log.$starts" 2>&1 &
+        (trap - PIPE && exec setsid "$@") </dev/null >"$folder/log.$starts" 2>&1 &
         pid=$!
         echo "$pid"
         ;;
@@ -45,4 +50,9 @@ if [ -f "$folder/data/postmaster.pid" ]; then
     set -- $(sed -n 7p "$folder/data/postmaster.pid")
     ipcrm -m "$2"
 fi
-rm -rf -- "$folder"
+# A command of the test process that fills the folder may still run and be in the way for a moment.
+tries=0
+until rm -rf -- "$folder" || [ "$tries" -ge 600 ]; do
+    tries=$((tries + 1))
+    sleep 0.1
+done

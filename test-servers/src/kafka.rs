@@ -15,7 +15,7 @@ use rustix::process::Signal;
 
 use crate::certificates::{Certificate, TestCa};
 use crate::ports::Port;
-use crate::process::{Server, private_folder};
+use crate::process::Server;
 use distribution::{ADVICE, class_archive, formatted, libraries};
 
 /// The name that SASL listeners know, with every mechanism.
@@ -26,6 +26,9 @@ pub const SASL_PASSWORD: &str = "for-tests-only";
 
 /// What Kafka writes when it serves: after it has registered with its controller and its listeners answer.
 const STARTED: &str = "Kafka Server started";
+
+/// The server's settings, in its folder.
+const PROPERTIES: &str = "server.properties";
 
 /// For Java programs that live shortly: no second compiler, no threads for the collector.
 const QUICK: [&str; 2] = ["-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"];
@@ -99,17 +102,24 @@ impl Kafka {
     /// # Panics
     /// When Java or Maven is missing or Kafka does not start; with its log and what to install.
     pub fn with_options(options: &KafkaOptions) -> Self {
-        Self::launch(options, format!("-XX:SharedArchiveFile={}", class_archive().display()))
+        Self::launch(options, &format!("-XX:SharedArchiveFile={}", class_archive().display()))
     }
 
-    fn launch(options: &KafkaOptions, class_sharing: String) -> Self {
-        let folder = private_folder("mw-kafka-");
-        let properties = folder.join("server.properties");
-        let mut command: Vec<OsString> = vec!["java".into(), class_sharing.into()];
-        command.extend(options.jvm.iter().map(OsString::from));
-        command.extend(LOGGING.map(OsString::from));
-        command.extend(["-cp".into(), class_path(), "kafka.Kafka".into(), properties.clone().into()]);
-        let server = Server::guarded("Kafka", folder.clone(), &command);
+    fn launch(options: &KafkaOptions, class_sharing: &str) -> Self {
+        let class_path = class_path();
+        let server = Server::guarded("Kafka", "mw-kafka", |folder| {
+            let mut command: Vec<OsString> = vec!["java".into(), class_sharing.into()];
+            command.extend(options.jvm.iter().map(OsString::from));
+            command.extend(LOGGING.map(OsString::from));
+            command.extend([
+                "-cp".into(),
+                class_path.clone(),
+                "kafka.Kafka".into(),
+                folder.join(PROPERTIES).into(),
+            ]);
+            command
+        });
+        let folder = server.folder().to_owned();
         let ca = TestCa::new(&folder.join("tls"));
         let started = Self {
             server,
@@ -121,7 +131,7 @@ impl Kafka {
             client_certificate: ca.client("mindweave"),
             ca,
         };
-        fs::write(&properties, properties::text(&started, options)).expect("a folder of ours");
+        fs::write(folder.join(PROPERTIES), properties::text(&started, options)).expect("a folder of ours");
         formatted(&folder.join("data"), &started.cluster_id);
         started.start_again();
         started

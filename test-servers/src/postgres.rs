@@ -2,7 +2,6 @@
 
 mod installation;
 
-use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -13,7 +12,7 @@ use rustix::process::Signal;
 
 use crate::certificates::TestCa;
 use crate::ports::Port;
-use crate::process::{Server, private_folder, run};
+use crate::process::{Server, run};
 use installation::{ADVICE, Installation};
 
 pub use installation::timescale;
@@ -89,12 +88,12 @@ impl Postgres {
     pub fn with_options(options: &PostgresOptions) -> Self {
         let installation = Installation::find();
         let template = installation.data_template(ADMIN, OWNER, PASSWORD);
-        let folder = private_folder("mw-pg-");
-        let data = folder.join("data");
         let postgres = installation.bin("postgres");
-        let command =
-            installation.as_server_user([postgres.into(), OsString::from("-D"), data.clone().into()]);
-        let server = Server::guarded("PostgreSQL", folder.clone(), &command);
+        let server = Server::guarded("PostgreSQL", "mw-pg", |folder| {
+            installation.as_server_user([postgres.clone().into(), "-D".into(), folder.join("data").into()])
+        });
+        let folder = server.folder().to_owned();
+        let data = folder.join("data");
         run(Command::new("cp").arg("-a").arg(template.join("data")).arg(&data), ADVICE);
         let port = Port::claim();
         let ca = (options.tls == Tls::Required).then(|| TestCa::new(&folder.join("tls")));

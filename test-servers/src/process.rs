@@ -6,6 +6,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
@@ -16,6 +17,9 @@ pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
 
 /// Lines of the server's log that a failure shows.
 const LOG_TAIL_LINES: usize = 40;
+
+/// Folders of former processes with the same id that are passed over. A guardian removes its folder: there should be none.
+const MAX_FOLDERS_IN_THE_WAY: u32 = 100;
 
 /// The shell script that ends the server when this process ends, in whatever way it does.
 const GUARDIAN: &str = include_str!("guardian.sh");
@@ -40,36 +44,24 @@ struct Guardian {
     starts: u32,
 }
 
-/// A new empty folder for one server. It is short, because the path of a unix socket holds only 107 bytes.
-pub(crate) fn private_folder(prefix: &str) -> PathBuf {
-    let made = tempfile::Builder::new()
-        .prefix(prefix)
-        .tempdir()
-        .expect("a folder for temporary files that can be written");
-    made.keep()
-}
-
 impl Server {
-    /// Sets a guardian over `folder`; `command` is run by [`Server::start`]. The folder goes when the server does.
-    pub(crate) fn guarded(name: &'static str, folder: PathBuf, command: &[OsString]) -> Self {
-        let mut process = Command::new("sh")
-            .args(["-c", GUARDIAN, "guardian"])
-            .arg(&folder)
-            .args(command)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null()) // whoever reads the tests' output must not wait for the guardian
-            .current_dir("/")
-            .process_group(0) // an interrupt at the terminal is for the tests, which then close the pipe
-            .spawn()
-            .expect("sh starts");
-        let orders = process.stdin.take();
-        let replies = BufReader::new(process.stdout.take().expect("its output is a pipe"));
-        Self {
-            name,
-            folder,
-            guardian: Mutex::new(Guardian { process, orders, replies, running: None, starts: 0 }),
+    /// Sets a guardian over a new folder, whose name begins with `prefix`. `command` says for a folder what
+    /// [`Server::start`] runs. The folder goes when the server does.
+    pub(crate) fn guarded(
+        name: &'static str,
+        prefix: &str,
+        command: impl Fn(&Path) -> Vec<OsString>,
+    ) -> Self {
+        static FOLDERS: AtomicU32 = AtomicU32::new(0);
+        for _ in 0..MAX_FOLDERS_IN_THE_WAY {
+            // Short, because the path of a unix socket holds only 107 bytes.
+            let number = FOLDERS.fetch_add(1, Ordering::Relaxed);
+            let folder = std::env::temp_dir().join(format!("{prefix}-{}-{number}", std::process::id()));
+            if let Some(guardian) = Guardian::over(&folder, &command(&folder)) {
+                return Self { name, folder, guardian: Mutex::new(guardian) };
+            }
         }
+        panic!("no folder for {name} can be made in {}", std::env::temp_dir().display());
     }
 
     pub(crate) fn folder(&self) -> &Path {
@@ -167,9 +159,33 @@ impl Server {
 }
 
 impl Guardian {
+    /// A guardian that has made `folder`, or `None` when it could not. Not this process makes it: it may end at any moment,
+    /// and what it has made by then would stay.
+    fn over(folder: &Path, command: &[OsString]) -> Option<Self> {
+        let mut process = Command::new("sh")
+            .args(["-c", GUARDIAN, "guardian"])
+            .arg(folder)
+            .args(command)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null()) // whoever reads the tests' output must not wait for the guardian
+            .current_dir("/")
+            .process_group(0) // an interrupt at the terminal is for the tests, which then close the pipe
+            .spawn()
+            .expect("sh starts");
+        let orders = process.stdin.take();
+        let replies = BufReader::new(process.stdout.take().expect("its output is a pipe"));
+        let mut guardian = Self { process, orders, replies, running: None, starts: 0 };
+        (guardian.reply() == "made").then_some(guardian)
+    }
+
     fn order(&mut self, order: &str) -> String {
         let orders = self.orders.as_mut().expect("a guardian that is not being dropped");
         writeln!(orders, "{order}").expect("a guardian that lives");
+        self.reply()
+    }
+
+    fn reply(&mut self) -> String {
         let mut reply = String::new();
         self.replies.read_line(&mut reply).expect("a guardian that answers");
         reply.trim().to_owned()

@@ -94,7 +94,8 @@ fn a_frozen_server_keeps_connections_waiting_and_goes_on_when_thawed() {
     assert!(matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut), "{error}");
     let first = server.pid().expect("a server that runs");
     for process in children(first).into_iter().chain([first]) {
-        assert_eq!(process_state(process), Some('T'), "process {process}");
+        // One that has ended is not taken away by a parent that stands still.
+        assert!(matches!(process_state(process), Some('T' | 'Z')), "process {process}");
     }
 
     server.thaw();

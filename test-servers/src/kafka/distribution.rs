@@ -71,7 +71,7 @@ pub(super) fn class_archive() -> PathBuf {
     const FILE: &str = "classes.jsa";
     let folder = made_once(&format!("kafka-{VERSION}-classes"), |made| {
         let archive = format!("-XX:ArchiveClassesAtExit={}", made.join(FILE).display());
-        Kafka::launch(&KafkaOptions::default(), archive).stop();
+        Kafka::launch(&KafkaOptions::default(), &archive).stop();
     });
     folder.join(FILE)
 }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::cache::made_once;
-use crate::process::{private_folder, run, run_with_input};
+use crate::process::{run, run_with_input};
 
 /// What to do when the server cannot be had.
 pub(super) const ADVICE: &str = "On Debian and Ubuntu: apt-get install postgresql (tests/run does). Another installation \
@@ -75,12 +75,13 @@ impl Installation {
         let user = rustix::process::getuid().as_raw();
         made_once(&format!("postgres-{version}-{user}-{TEMPLATE_REVISION}"), |made| {
             // Made elsewhere and copied: the server's user may not be allowed to reach the cache.
-            let folder = private_folder("mw-initdb-");
+            let temporary = tempfile::tempdir().expect("a folder for temporary files that can be written");
+            let folder = temporary.path();
             let data = folder.join("data");
             let password_file = folder.join("password");
             fs::create_dir(&data).expect("a folder of ours");
             fs::write(&password_file, password).expect("a folder of ours");
-            for path in [&folder, &data, &password_file] {
+            for path in [folder, &data, &password_file] {
                 self.give(path);
             }
             let mut initdb = self.command([self.bin("initdb").into(), "-D".into(), data.clone().into()]);
@@ -97,7 +98,6 @@ impl Installation {
             let role = format!("CREATE ROLE {owner} LOGIN PASSWORD '{password}'\n");
             run_with_input(alone.arg("postgres"), &role, ADVICE);
             run(Command::new("cp").arg("-a").arg(&data).arg(made), ADVICE);
-            fs::remove_dir_all(&folder).expect("a folder of ours");
         })
     }
 
