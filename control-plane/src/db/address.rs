@@ -22,6 +22,9 @@ const PARAMETERS: [&str; 11] = [
     "options",
 ];
 
+/// What `sslmode` can be. PostgreSQL's `allow` is not among them: it would be the same as `disable` here.
+const SSL_MODES: [&str; 5] = ["disable", "prefer", "require", "verify-ca", "verify-full"];
+
 /// How the server's administrators see us, unless the address says otherwise.
 const APPLICATION_NAME: &str = "mindweave";
 
@@ -52,8 +55,15 @@ impl Address {
                 PARAMETERS.join(", ")
             )));
         }
-        let mut options =
-            PgConnectOptions::from_str(url).map_err(|error| refused(&explained(&error.to_string())))?;
+        let mode = query.split('&').find_map(|pair| pair.strip_prefix("sslmode="));
+        if mode.is_some_and(|mode| !SSL_MODES.contains(&mode)) {
+            return Err(refused(&format!("its `sslmode` is none of {}", SSL_MODES.join(", "))));
+        }
+        // What it says of other faults is what kind they are.
+        let mut options = PgConnectOptions::from_str(url).map_err(|error| match error {
+            sqlx::Error::Configuration(cause) => refused(&cause.to_string()),
+            other => refused(&other.to_string()),
+        })?;
         // As PostgreSQL's own library has it: who names an authority wants it checked.
         if keys.contains(&"sslrootcert") && matches!(options.get_ssl_mode(), PgSslMode::Require) {
             options = options.ssl_mode(PgSslMode::VerifyCa);
@@ -68,11 +78,6 @@ impl Address {
         };
         Ok(Self { options, shown })
     }
-}
-
-/// Errors of reading say what kind of thing is wrong. Some repeat the value of a parameter, which is then no secret.
-fn explained(error: &str) -> String {
-    error.trim_start_matches("error with configuration: ").to_owned()
 }
 
 #[cfg(test)]
