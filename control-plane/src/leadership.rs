@@ -114,3 +114,6 @@ async fn ask(db: &Db, session: &mut Option<LeaderSession>) -> Result<bool, sqlx:
     };
     session.leads().await
 }
+
+#[cfg(test)]
+mod tests;

@@ -204,3 +204,6 @@ async fn drop_before(tx: &mut Connection, divided: Divided, cutoff: i64) -> Resu
     }
     Ok(cut)
 }
+
+#[cfg(test)]
+mod tests;
