@@ -44,7 +44,7 @@ pub enum KafkaError {
         topic: String,
     },
     /// Topics are missing, and it is not ours to create them, or that failed.
-    #[error("Kafka lacks topics: {}", .topics.join(", "))]
+    #[error("Kafka has no topics {}, or does not show them to this client", .topics.join(", "))]
     TopicsMissing {
         /// Their names.
         topics: Vec<String>,

@@ -14,6 +14,18 @@ use rdkafka::producer::{DeliveryResult, ProducerContext};
 
 use crate::error::KafkaError;
 
+/// How long after a failure its reason may still be on its way from librdkafka's threads.
+const HINDSIGHT: Duration = Duration::from_millis(500);
+/// How often it is looked for.
+const GLANCE: Duration = Duration::from_millis(10);
+/// What OpenSSL's errors have in their text, also where librdkafka only says that a connection failed.
+const OF_OPENSSL: &str = "SSL routines";
+
+/// The facility of log lines about connections that failed.
+const FAILED_CONNECTION: &str = "FAIL";
+/// Where a connection ends that a broker hangs up on at the first words: they were of another protocol.
+const FIRST_WORDS: &str = "in state APIVERSION_QUERY";
+
 /// How often the log is told of trouble: librdkafka tells of every attempt to connect.
 const REMINDER: Duration = Duration::from_secs(60);
 
@@ -26,6 +38,13 @@ pub(crate) enum Trouble {
     Authentication,
     /// No encrypted connection.
     Tls,
+}
+
+impl Trouble {
+    /// What a failed connection is about, by its text.
+    fn of_transport(reason: &str) -> Self {
+        if reason.contains(OF_OPENSSL) { Self::Tls } else { Self::Unreachable }
+    }
 }
 
 /// What is known of one client's connections. Clones share it.
@@ -68,14 +87,23 @@ impl Link {
         match self.shared.last.lock().clone() {
             Some((Trouble::Authentication, reason)) => KafkaError::Authentication { reason },
             Some((Trouble::Tls, reason)) => KafkaError::Tls { reason },
-            Some((Trouble::Unreachable, reason)) => KafkaError::Unreachable { brokers, reason },
+            Some((Trouble::Unreachable, mut reason)) => {
+                if reason.contains(FIRST_WORDS) {
+                    reason.push_str("; does this port ask for TLS or for a login?");
+                }
+                KafkaError::Unreachable { brokers, reason }
+            }
             None => KafkaError::Unreachable { brokers, reason: timeout.to_owned() },
         }
     }
 
     /// An error of librdkafka, with what is known of the connections where it only says that nothing came.
     pub(crate) fn explained(&self, error: ClientError) -> KafkaError {
-        match error.rdkafka_error_code() {
+        let code = match &error {
+            ClientError::AdminOp(code) => Some(*code), // the one that its own look-up leaves out
+            other => other.rdkafka_error_code(),
+        };
+        match code {
             Some(
                 code @ (RDKafkaErrorCode::BrokerTransportFailure
                 | RDKafkaErrorCode::AllBrokersDown
@@ -87,6 +115,14 @@ impl Link {
                 | RDKafkaErrorCode::SSL),
             ) => self.explain(&code.to_string()),
             _ => error.into(),
+        }
+    }
+
+    /// Waits a moment for the reason of a failure. Blocks.
+    pub(crate) fn await_reason(&self) {
+        let deadline = Instant::now() + HINDSIGHT;
+        while self.trouble().is_none() && Instant::now() < deadline {
+            std::thread::sleep(GLANCE);
         }
     }
 
@@ -112,6 +148,11 @@ impl Link {
 
 impl ClientContext for Link {
     fn log(&self, level: RDKafkaLogLevel, fac: &str, log_message: &str) {
+        if fac == FAILED_CONNECTION {
+            // Some failures are told in the log alone. It begins with the thread's name in brackets.
+            let reason = log_message.split_once("]: ").map_or(log_message, |(_, reason)| reason);
+            self.note(Trouble::of_transport(reason), reason);
+        }
         match level {
             RDKafkaLogLevel::Emerg
             | RDKafkaLogLevel::Alert
@@ -137,7 +178,7 @@ impl ClientContext for Link {
                 RDKafkaErrorCode::BrokerTransportFailure
                 | RDKafkaErrorCode::Resolve
                 | RDKafkaErrorCode::OperationTimedOut,
-            ) => self.note(Trouble::Unreachable, reason),
+            ) => self.note(Trouble::of_transport(reason), reason),
             _ => {}
         }
     }

@@ -131,6 +131,9 @@ impl KafkaSink {
         let (Some(connection), Some(place)) = (&self.connection, self.place.take()) else { return Ok(None) };
         let end = connection.end_of(place.partition).await;
         let lost = end.as_ref().is_ok_and(|end| place.is_beyond(*end));
+        if end.is_err() {
+            self.disconnect(); // the next attempt looks at the topic again
+        }
         let place = if lost {
             tracing::error!(
                 "the partition ends before what it acknowledged: all events in the journal are sent again"

@@ -133,7 +133,10 @@ impl<'a> Preparation<'a> {
     /// with settings of their own.
     fn metadata(&self) -> Result<Metadata, KafkaError> {
         let metadata = self.client.client().fetch_metadata(None, ANSWER_TIMEOUT);
-        metadata.map_err(|error| self.link.explained(error))
+        metadata.map_err(|error| {
+            self.link.await_reason();
+            self.link.explained(error)
+        })
     }
 
     fn admin(&self) -> Result<AdminClient<Link>, KafkaError> {
