@@ -23,6 +23,7 @@ use crate::metrics;
 use crate::projects::{HomeError, home_ensure};
 use crate::proxies::{Door, REFRESH_PERIOD, REFRESH_TASK, Tokens, TokensError};
 use crate::rollup::{Retention, rollup_run, storage_run};
+use crate::shares::{SHARES_TASK, Shares};
 use crate::snapshot::{FirstSnapshotError, Publisher};
 use crate::tasks::Tasks;
 use crate::usage::{FEED_TASK, Ingest, LiveEvents, UsageFeeds, UsageSink, UsageSinks};
@@ -169,7 +170,9 @@ impl ControlPlane {
         tasks.spawn(FEED_TASK, feeds.clone().run());
         let past = Past::follow(&publisher.snapshots())?;
         let sources = RemoteSources::new(ingest.clone());
-        let internal = watch::routes(past, feeds.clone(), sources, tasks.stop());
+        let (shares, dividing) = Shares::new(db.clone(), feeds.clone(), tasks.stop());
+        tasks.spawn(SHARES_TASK, dividing);
+        let internal = watch::routes(past, feeds.clone(), sources, shares, tasks.stop());
         let tokens = Tokens::start(db.clone(), config.proxy_token.as_ref()).await?;
         spawn_token_refresh(&mut tasks, &tokens);
         let door = Door::new(tokens, tls.clone());

@@ -26,6 +26,7 @@ mod projects;
 mod proxies;
 mod rollup;
 mod secrets;
+mod shares;
 mod snapshot;
 mod stored;
 mod tasks;

@@ -25,6 +25,7 @@ const SQLITE: &[Listed] = listed!(
     "0007" 7 "governance_revisions",
     "0008" 8 "proxy_tokens",
     "0009" 9 "schema_compatibility",
+    "0010" 10 "live_proxies",
 );
 
 /// Those of PostgreSQL, which began when SQLite's were at 7.
@@ -37,6 +38,7 @@ const POSTGRES: &[Listed] = listed!(
     "0005" 5 "usage_rollups",
     "0006" 6 "budget_counters",
     "0007" 7 "proxy_tokens",
+    "0008" 8 "live_proxies",
 );
 
 /// Brings a SQLite database up to date, each migration in its own transaction.

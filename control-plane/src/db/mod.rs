@@ -122,14 +122,29 @@ impl Db {
         }
     }
 
+    /// Begins a transaction that writes nothing of the ledger: it waits for no writer of it, nor keeps one waiting, where the
+    /// engine allows that.
+    pub(crate) async fn begin_apart(&self) -> Result<Transaction, StoreError> {
+        match &self.engine {
+            Pools::Sqlite(db) => begin_immediate(db).await,
+            Pools::Postgres(db) => {
+                let pool = db.readers.clone();
+                let begin = to_its_end(async move { pool.begin().await });
+                Ok(Transaction(Connection::Postgres(begin.await.doing(WAITING_TO_WRITE)?)))
+            }
+        }
+    }
+
     /// Begins a transaction that sees one state of the database.
     pub(crate) async fn begin_read(&self) -> Result<Transaction, StoreError> {
         const WAITING: &str = "waiting for a reader";
         Ok(Transaction(match &self.engine {
             Pools::Sqlite(db) => Connection::Sqlite(db.readers.begin().await.doing(WAITING)?),
             Pools::Postgres(db) => {
-                let begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
-                Connection::Postgres(db.readers.begin_with(begin).await.doing(WAITING)?)
+                const BEGIN: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
+                let pool = db.readers.clone();
+                let begin = to_its_end(async move { pool.begin_with(BEGIN).await });
+                Connection::Postgres(begin.await.doing(WAITING)?)
             }
         }))
     }
@@ -176,56 +191,23 @@ async fn begin_immediate(db: &SqliteDb) -> Result<Transaction, StoreError> {
 }
 
 async fn begin_locked(pool: &PgPool, lock: &'static str) -> Result<Transaction, StoreError> {
-    let mut tx = pool.begin().await.doing(WAITING_TO_WRITE)?;
-    // Statements after it see what was committed before: the isolation level is READ COMMITTED.
-    sqlx::query(lock).bind(LEDGER_LOCK).execute(&mut *tx).await.doing(WAITING_TO_WRITE)?;
-    Ok(Transaction(Connection::Postgres(tx)))
+    let pool = pool.clone();
+    let begin = to_its_end(async move {
+        let mut tx = pool.begin().await?;
+        // Statements after it see what was committed before: the isolation level is READ COMMITTED.
+        sqlx::query(lock).bind(LEDGER_LOCK).execute(&mut *tx).await?;
+        Ok(tx)
+    });
+    Ok(Transaction(Connection::Postgres(begin.await.doing(WAITING_TO_WRITE)?)))
+}
+
+/// Goes on when whoever waits for it is dropped: a BEGIN that is left before its answer is not rolled back, and the connection
+/// would go back into its pool with a transaction open.
+async fn to_its_end<T: Send + 'static>(
+    begin: impl Future<Output = Result<T, sqlx::Error>> + Send + 'static,
+) -> Result<T, sqlx::Error> {
+    tokio::spawn(begin).await.unwrap_or(Err(sqlx::Error::WorkerCrashed))
 }
 
 #[cfg(test)]
-mod tests {
-    use std::os::unix::fs::PermissionsExt;
-
-    use super::*;
-
-    #[tokio::test]
-    async fn an_empty_file_is_migrated_once_and_opened_again_with_its_data() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("ledger.db");
-        for start in 0..2 {
-            let db = Db::open(&Database::Sqlite(path.clone()), DatabaseOptions::default()).await.unwrap();
-            let mut tx = db.begin_write().await.unwrap();
-            sql::query("INSERT INTO orgs (id, name, created_at) VALUES (?, 'x', 0)")
-                .bind(format!("org_{start}"))
-                .execute(&mut *tx)
-                .await
-                .unwrap();
-            tx.commit().await.unwrap();
-            let orgs: i64 =
-                sql::query_scalar("SELECT count(*) FROM orgs").fetch_one(db.readers()).await.unwrap();
-            assert_eq!(orgs, start + 1);
-            db.close().await;
-        }
-        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
-    }
-
-    #[tokio::test]
-    async fn a_file_that_is_no_database_is_refused_and_left_alone() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("ledger.db");
-        std::fs::write(&path, "this is a text file, not a database".repeat(100)).unwrap();
-        let before = std::fs::read(&path).unwrap();
-        let error = Db::open(&Database::Sqlite(path.clone()), DatabaseOptions::default()).await.unwrap_err();
-        assert!(error.to_string().contains("ledger.db"), "{error}");
-        assert_eq!(std::fs::read(&path).unwrap(), before);
-    }
-
-    #[tokio::test]
-    async fn readers_cannot_write() {
-        let folder = tempfile::tempdir().unwrap();
-        let db = Db::open(&Database::Sqlite(folder.path().join("ledger.db")), DatabaseOptions::default())
-            .await
-            .unwrap();
-        assert!(sql::query("DELETE FROM orgs").execute(db.readers()).await.is_err());
-    }
-}
+mod tests;

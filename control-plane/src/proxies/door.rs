@@ -13,8 +13,8 @@ use crate::http::problem::{Code, Problem};
 use crate::http::tls::{PeerCertificate, Tls};
 use crate::metrics::{self, ProxyRefusal};
 
-/// The one path that tells what is in force; all others deliver.
-const WATCH_PATH: &str = "/internal/v1/watch";
+/// The paths that belong to what is in force; all others deliver.
+const WATCH_PATHS: [&str; 2] = ["/internal/v1/watch", "/internal/v1/demand"];
 
 /// Decides who comes in. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -65,7 +65,7 @@ impl Door {
         };
         let tag = self.tokens.tag(token);
         let allowed = known.borrow().allowed(tag).ok_or_else(|| not_known(&known.borrow()))?;
-        let scope = if request.uri().path() == WATCH_PATH { Scope::Watch } else { Scope::Deliver };
+        let scope = if WATCH_PATHS.contains(&request.uri().path()) { Scope::Watch } else { Scope::Deliver };
         if !allowed.scopes.contains(&scope) {
             return Err(Refused {
                 reason: ProxyRefusal::Scope,

@@ -13,6 +13,10 @@
 //! Lines are made when the connection has room for them, so that a slow reader costs one line, gets several changes as one,
 //! and is cut off by the listener when it reads nothing for long.
 //!
+//! **`POST /internal/v1/demand`** takes what a proxy has to say of limits that are divided, a [`mindweave_policy::DemandReport`],
+//! about every second, and answers within another one by which portions it is to go: a [`mindweave_policy::ShareAnswer`]. A report that
+//! was overtaken by a later one of its journal is refused with 409, one that cannot be taken at the moment with 503.
+//!
 //! **`POST /internal/v1/events/claim`** and **`POST /internal/v1/events`** are specified in `mindweave-eventlog`, module
 //! `delivery`.
 //!

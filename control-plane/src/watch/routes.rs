@@ -14,6 +14,7 @@ use mindweave_eventlog::{
     CODE_FENCED, CODE_UNDECODABLE, ClaimAnswer, ClaimRequest, DELIVERY_CONTENT_TYPE, Delivery,
     DeliveryAnswer, MAX_DELIVERY_BYTES, MAX_SOURCE_BYTES,
 };
+use mindweave_policy::{DemandReport, MAX_REPORTED_LIMITS, ShareAnswer};
 use serde::Serialize;
 use tokio::sync::Semaphore;
 
@@ -24,6 +25,7 @@ use crate::app::App;
 use crate::http::problem::{Code, Problem};
 use crate::http::query::Parameters;
 use crate::proxies::Pass;
+use crate::shares::{ShareError, Shares};
 use crate::tasks::Stop;
 use crate::usage::{IngestError, UsageFeeds};
 
@@ -31,6 +33,8 @@ use crate::usage::{IngestError, UsageFeeds};
 const MAX_WATCHES: usize = 512;
 /// Deliveries held in memory at a time; more wait. Each has up to [`MAX_DELIVERY_BYTES`], twice while it is taken apart.
 const MAX_DELIVERIES: usize = 4;
+/// Longest report of demand: each limit it may name, with ids of twice the usual length.
+const MAX_REPORT_BYTES: usize = 512 * MAX_REPORTED_LIMITS;
 /// Longest name of a proxy, for the log.
 const MAX_PROXY_ID_CHARS: usize = 100;
 
@@ -40,24 +44,34 @@ struct Internal {
     past: Past,
     feeds: UsageFeeds,
     sources: RemoteSources,
+    shares: Shares,
     stop: Stop,
     watches: Arc<Semaphore>,
     deliveries: Arc<Semaphore>,
 }
 
 /// The routes of this module, not yet guarded.
-pub(crate) fn routes(past: Past, feeds: UsageFeeds, sources: RemoteSources, stop: Stop) -> Router<App> {
+pub(crate) fn routes(
+    past: Past,
+    feeds: UsageFeeds,
+    sources: RemoteSources,
+    shares: Shares,
+    stop: Stop,
+) -> Router<App> {
     let internal = Internal {
         past,
         feeds,
         sources,
+        shares,
         stop,
         watches: Arc::new(Semaphore::new(MAX_WATCHES)),
         deliveries: Arc::new(Semaphore::new(MAX_DELIVERIES)),
     };
     let deliver = post(deliver).layer(DefaultBodyLimit::max(MAX_DELIVERY_BYTES));
+    let report = post(report).layer(DefaultBodyLimit::max(MAX_REPORT_BYTES));
     Router::new()
         .route("/internal/v1/watch", get(watch))
+        .route("/internal/v1/demand", report)
         .route("/internal/v1/events/claim", post(claim))
         .route("/internal/v1/events", deliver)
         .with_state(internal)
@@ -97,6 +111,21 @@ async fn watch(
     let lines = Watch::new(past, known, feeds, &journal, Lease { pass, stop, _place: place });
     let headers = [(CONTENT_TYPE, "application/x-ndjson"), (CACHE_CONTROL, "no-store")];
     Ok((headers, Body::new(lines.into_body())).into_response())
+}
+
+async fn report(State(internal): State<Internal>, body: Bytes) -> Result<Json<ShareAnswer>, Problem> {
+    let report: DemandReport = serde_json::from_slice(&body)
+        .map_err(|_| Problem::new(Code::InvalidJson, "the body must be a report of demand"))?;
+    if !(1..=MAX_SOURCE_BYTES).contains(&report.journal.len()) {
+        return Err(Problem::new(Code::InvalidField, "journal: must be the id of the proxy's journal"));
+    }
+    if report.limits.len() > MAX_REPORTED_LIMITS || i64::try_from(report.number).is_err() {
+        return Err(Problem::new(Code::InvalidField, "limits, number: are more than any proxy sends"));
+    }
+    internal.shares.report(report).await.map(Json).map_err(|error| match error {
+        ShareError::Unavailable => Problem::new(Code::Busy, error.to_string()),
+        ShareError::Stale(_) => Problem::new(Code::ChangedMeanwhile, error.to_string()),
+    })
 }
 
 async fn claim(State(internal): State<Internal>, body: Bytes) -> Result<Json<ClaimAnswer>, Problem> {

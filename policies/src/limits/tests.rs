@@ -348,17 +348,17 @@ fn a_limit_is_noticed_once_it_is_half_used_and_never_by_a_proxy_that_is_alone() 
         let (alone, cell) = (LimitCell::default(), LimitCell::default());
         let half = share(1, 2, 0);
         for taken in 1..=100_u64 {
-            let _ = rule.take(&alone, SECOND, output(1), ALONE);
-            let _ = rule.take(&cell, SECOND, output(1), half);
+            rule.take(&alone, SECOND, output(1), ALONE).ok();
+            rule.take(&cell, SECOND, output(1), half).ok();
             assert_eq!(cell.presses(), taken > 15, "{metric:?} after {taken} of 30");
         }
         assert!(!alone.presses());
         cell.notice(true);
-        let _ = rule.take(&cell, SECOND, output(1), half);
+        rule.take(&cell, SECOND, output(1), half).ok();
         assert!(!cell.presses());
         assert!(cell.take_asked() >= 85, "those that were refused too");
         cell.ignore();
-        let _ = rule.take(&cell, SECOND, output(1), half);
+        rule.take(&cell, SECOND, output(1), half).ok();
         assert!(cell.presses());
     }
 }

@@ -74,6 +74,11 @@ impl ShareBook {
         }
     }
 
+    /// The journals of those who are alive.
+    pub fn live(&self) -> impl Iterator<Item = &Arc<str>> {
+        self.live.keys()
+    }
+
     /// How many proxies are alive.
     pub fn live_proxies(&self) -> u32 {
         u32::try_from(self.live.len()).unwrap_or(u32::MAX)

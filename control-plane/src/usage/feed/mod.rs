@@ -12,6 +12,7 @@ mod subscription;
 use std::collections::HashMap;
 use std::ops::ControlFlow;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use mindweave_policy::SnapshotStore;
@@ -46,6 +47,8 @@ struct Shared {
     rounds: broadcast::Sender<Arc<Round>>,
     /// Subscriptions by journal: a proxy that connects again before its old connection is found dead is still one.
     live: Mutex<HashMap<Arc<str>, usize>>,
+    /// Proxies that are alive and not subscribed here.
+    elsewhere: AtomicU32,
     progress: Progress,
     wake: Arc<Notify>,
     stop: Stop,
@@ -61,6 +64,7 @@ impl UsageFeeds {
             rules,
             rounds,
             live: Mutex::default(),
+            elsewhere: AtomicU32::new(0),
             progress: Progress::default(),
             wake,
             stop,
@@ -97,9 +101,21 @@ impl UsageFeeds {
         UsageSubscription::new(Arc::clone(&self.0), journal)
     }
 
-    /// How many proxies are subscribed.
+    /// How many proxies are alive: those that are subscribed here, and those that others know of.
     pub(crate) fn live_proxies(&self) -> u32 {
         self.0.live_proxies()
+    }
+
+    /// The journals of the proxies that are subscribed here.
+    pub(crate) fn journals(&self) -> Vec<Arc<str>> {
+        self.0.live.lock().keys().cloned().collect()
+    }
+
+    /// So many proxies are alive beside those that are subscribed here.
+    pub(crate) fn note_elsewhere(&self, proxies: u32) {
+        if self.0.elsewhere.swap(proxies, Ordering::Relaxed) != proxies {
+            self.0.wake.notify_one();
+        }
     }
 
     /// Reads and tells, until the stop.
@@ -134,7 +150,8 @@ pub(crate) const FEED_TASK: &str = "usage_feed";
 
 impl Shared {
     fn live_proxies(&self) -> u32 {
-        u32::try_from(self.live.lock().len()).unwrap_or(u32::MAX)
+        let here = u32::try_from(self.live.lock().len()).unwrap_or(u32::MAX);
+        here.saturating_add(self.elsewhere.load(Ordering::Relaxed))
     }
 
     /// Tells subscribers what moved after this move. Returns the last move that was told.
