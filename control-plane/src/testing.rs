@@ -60,6 +60,11 @@ impl Ledger {
         Some(Self::open(Database::Postgres(Secret::new(url))).await)
     }
 
+    /// Another process that has the same database open: nothing is shared but the database.
+    pub(crate) async fn another_process(&self) -> Self {
+        Self::open(self.database.clone()).await
+    }
+
     /// One of each kind that can be had here.
     pub(crate) async fn every_kind() -> Vec<Self> {
         let mut ledgers = vec![Self::new().await, Self::on_postgres().await];
@@ -85,6 +90,33 @@ impl Ledger {
     }
 }
 
+/// Makes tests of functions that take a ledger: one in a file, one on PostgreSQL, one on TimescaleDB where that is installed.
+macro_rules! on_every_kind_of_ledger {
+    ($($test:ident),+ $(,)?) => {
+        $(mod $test {
+            use crate::testing::Ledger;
+
+            #[tokio::test(flavor = "multi_thread")]
+            async fn in_a_file() {
+                super::$test(Ledger::new().await).await;
+            }
+
+            #[tokio::test(flavor = "multi_thread")]
+            async fn on_postgresql() {
+                super::$test(Ledger::on_postgres().await).await;
+            }
+
+            #[tokio::test(flavor = "multi_thread")]
+            async fn on_timescaledb() {
+                if let Some(ledger) = Ledger::on_timescale().await {
+                    super::$test(ledger).await;
+                }
+            }
+        })+
+    };
+}
+pub(crate) use on_every_kind_of_ledger;
+
 /// Makes what the first start makes: the organisation `org_1` in UTC, its project `prj_1`, revision 1.
 pub(crate) async fn install(db: &Db) {
     let mut tx = db.begin_write().await.unwrap();
@@ -102,10 +134,14 @@ pub(crate) fn at(micros: i64) -> Timestamp {
     Timestamp::from_microsecond(micros).unwrap()
 }
 
-/// An event of `tokens` input tokens that ended at this moment. Equal numbers give equal ids.
+/// An event of `tokens` input tokens that ended at this moment. Equal numbers of one moment give equal ids, of version 7.
 pub(crate) fn event(number: u64, micros: i64, tokens: u64) -> UsageEvent {
     let mut id = [0; 16];
     id[8..].copy_from_slice(&number.to_be_bytes());
+    if let Ok(millis) = u64::try_from(micros / 1_000) {
+        id[..6].copy_from_slice(&millis.to_be_bytes()[2..]);
+        (id[6], id[8]) = (0x70, id[8] | 0x80);
+    }
     let amount = PRICE.checked_mul(tokens).unwrap();
     UsageEvent {
         event_id: EventId::from_bytes(id),

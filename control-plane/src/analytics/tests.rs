@@ -58,10 +58,8 @@ impl Model {
             let bucket = level.floor(event.timestamp.as_microsecond());
             if bucket >= from {
                 let model = event.model.as_deref().unwrap_or_default().to_owned();
-                let record = record(1, event).payload;
-                sums.entry((bucket, model))
-                    .or_default()
-                    .add(&Totals::of(&decode(1, 1, &record).unwrap().fields));
+                let record = record(1, event);
+                sums.entry((bucket, model)).or_default().add(&Totals::of(&decode(&record).unwrap().fields));
             }
         }
         sums

@@ -133,6 +133,11 @@ impl StoreError {
         self.is_away() || self.code_is(&BUSY)
     }
 
+    /// Whether the server gave the transaction up for the sake of another one: it may be tried again at once.
+    pub(crate) fn is_conflict(&self) -> bool {
+        self.code_is(&CONFLICT)
+    }
+
     /// Whether the server cannot be reached, or has just gone.
     pub(crate) fn is_away(&self) -> bool {
         use sqlx::Error;
@@ -151,7 +156,9 @@ impl StoreError {
     }
 }
 
-/// PostgreSQL's codes for what the next attempt may not meet again: a lock not had in time, a deadlock, a serialization
+/// PostgreSQL's codes for a deadlock and a serialization failure.
+const CONFLICT: [&str; 2] = ["40P01", "40001"];
+/// Its codes for what the next attempt may not meet again: a lock not had in time, a deadlock, a serialization
 /// failure. (SQLite's are numbers, so none is among them by accident.)
 const BUSY: [&str; 3] = ["55P03", "40P01", "40001"];
 /// Its codes for a server that starts, stops, has broken down or has no connection left, and for a session that it ended.

@@ -5,13 +5,17 @@
 
 use std::collections::HashSet;
 
+use super::dims::without_nul;
 use mindweave_metering::{BatchItem, Bucket, Certainty, NanoUsd, PicoUsd, UsageEvent};
 
-/// Keeps the first occurrence of each item whose id is in `new`, and subtracts every other item from the event.
-pub(crate) fn keep_only(event: &mut UsageEvent, mut new: HashSet<String>) {
+/// Keeps the first occurrence of each item that is in `new`, by its batch's id and its own, and takes it out of there; subtracts
+/// every other item from the event.
+pub(crate) fn keep_only(event: &mut UsageEvent, new: &mut HashSet<(String, String)>) {
     let Some(batch) = &mut event.batch else { return };
-    let (kept, repeated): (Vec<_>, Vec<_>) =
-        std::mem::take(&mut batch.items).into_iter().partition(|item| new.remove(&*item.custom_id));
+    let batch_id = without_nul(&batch.batch_id).into_owned();
+    let (kept, repeated): (Vec<_>, Vec<_>) = std::mem::take(&mut batch.items)
+        .into_iter()
+        .partition(|item| new.remove(&(batch_id.clone(), without_nul(&item.custom_id).into_owned())));
     batch.items = kept;
     if repeated.is_empty() {
         return;

@@ -10,6 +10,7 @@ use std::ops::Deref;
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use mindweave_eventlog::{Origin, Record};
 use mindweave_metering::{Certainty, Effect, EventId, EventType, NanoUsd, Outcome, UsageEvent};
 use serde::de::{IgnoredAny, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
@@ -17,9 +18,9 @@ use serde_json::value::RawValue;
 
 /// Greatest figure that an event may carry: tokens, milliseconds, and nano-dollars times a thousand. Far beyond anything
 /// real, and small enough that sums over millions of such events fit 64 bits.
-const MAX_FIGURE: u64 = 1_000_000_000_000;
+pub(crate) const MAX_FIGURE: u64 = 1_000_000_000_000;
 /// Greatest cost of one event: a million dollars, in nano-dollars.
-const MAX_COST: u64 = 1_000_000 * 1_000_000_000;
+pub(crate) const MAX_COST: u64 = 1_000_000 * 1_000_000_000;
 /// The versions of the event that this build reads.
 const VERSIONS: &str = "1.";
 
@@ -162,6 +163,8 @@ impl Fields<'_> {
 pub(crate) struct Decoded<'a> {
     /// Position in the source.
     pub(crate) sequence: u64,
+    /// Where it was written down, when that is not the source.
+    pub(crate) origin: Option<&'a Origin>,
     /// What is known of it without its text.
     pub(crate) fields: Fields<'a>,
     /// The whole event as JSON, its sequence set.
@@ -204,23 +207,25 @@ impl Undecodable {
 
 /// The part of the envelope that is read; see [`mindweave_metering::Envelope`].
 #[derive(Deserialize)]
-struct Record<'a> {
+struct Envelope<'a> {
     #[serde(borrow)]
     version: Text<'a>,
     #[serde(borrow)]
     data: &'a RawValue,
 }
 
-/// Decodes the record at this position of its source. `own` is the sequence that the event carries in the ledger: the one in
-/// the journal where it was written down.
-pub(crate) fn decode(sequence: u64, own: u64, payload: &[u8]) -> Result<Decoded<'_>, Undecodable> {
+/// Decodes a record. The event carries in the ledger the sequence that it has in the journal where it was written down.
+pub(crate) fn decode(record: &Record) -> Result<Decoded<'_>, Undecodable> {
+    let (sequence, origin) = (record.sequence.get(), record.origin.as_ref());
+    let own = origin.map_or(record.sequence, |origin| origin.sequence).get();
     let malformed = |error: serde_json::Error| Undecodable::json(sequence, &error);
-    let payload = std::str::from_utf8(payload).map_err(|_| Undecodable::new(sequence, "it is not UTF-8"))?;
-    let record: Record<'_> = serde_json::from_str(payload).map_err(malformed)?;
-    if !record.version.starts_with(VERSIONS) {
+    let payload =
+        std::str::from_utf8(&record.payload).map_err(|_| Undecodable::new(sequence, "it is not UTF-8"))?;
+    let envelope: Envelope<'_> = serde_json::from_str(payload).map_err(malformed)?;
+    if !envelope.version.starts_with(VERSIONS) {
         return Err(Undecodable::new(sequence, "it has a version that this build does not know"));
     }
-    let text = record.data.get();
+    let text = envelope.data.get();
     let fields: Fields<'_> = serde_json::from_str(text).map_err(malformed)?;
     if !fields.is_plausible() {
         return Err(Undecodable::new(sequence, "it carries an impossibly great figure"));
@@ -228,7 +233,7 @@ pub(crate) fn decode(sequence: u64, own: u64, payload: &[u8]) -> Result<Decoded<
     let json = with_sequence(text, fields.sequence, own)
         .ok_or_else(|| Undecodable::new(sequence, "its sequence cannot be set"))?;
     let download = fields.batch.map(|_| serde_json::from_str(&json)).transpose().map_err(malformed)?;
-    Ok(Decoded { sequence, fields, json: json.into(), download })
+    Ok(Decoded { sequence, origin, fields, json: json.into(), download })
 }
 
 /// The text of an event with its sequence set. `written` is the sequence in this text, if it has one.
@@ -250,13 +255,17 @@ mod tests {
     use super::*;
     use crate::testing::{NOON, event, record};
 
+    fn of_payload(sequence: u64, payload: Vec<u8>) -> Record {
+        Record { payload, ..record(sequence, &event(1, NOON, 10)) }
+    }
+
     #[test]
     fn the_text_of_an_event_is_kept_but_for_its_sequence() {
         let mut event = event(7, NOON, 10);
         event.metadata.insert("sequence".into(), "\"sequence\":0, \\ \u{e9}".into());
         event.sequence = 5;
-        let decoded_from = record(1, &event).payload;
-        let decoded = decode(1_234, 1_234, &decoded_from).unwrap();
+        let record = record(1_234, &event);
+        let decoded = decode(&record).unwrap();
         event.sequence = 1_234;
         assert_eq!(*decoded.json, serde_json::to_string(&event).unwrap());
     }
@@ -268,8 +277,8 @@ mod tests {
         let data = envelope["data"].as_object_mut().unwrap();
         data.remove("sequence");
         data.insert("carbon_grams".into(), 12.into());
-        let payload = serde_json::to_vec(&envelope).unwrap();
-        let stored: Value = serde_json::from_str(&decode(9, 9, &payload).unwrap().json).unwrap();
+        let record = of_payload(9, serde_json::to_vec(&envelope).unwrap());
+        let stored: Value = serde_json::from_str(&decode(&record).unwrap().json).unwrap();
         assert_eq!((&stored["sequence"], &stored["carbon_grams"]), (&9.into(), &12.into()));
     }
 
@@ -277,8 +286,8 @@ mod tests {
     fn what_columns_and_sums_need_is_borrowed_unless_it_has_escapes() {
         let mut event = event(1, NOON, 10);
         event.request_id = Some("req_\"1\"".into());
-        let payload = record(1, &event).payload;
-        let fields = decode(1, 1, &payload).unwrap().fields;
+        let record = record(1, &event);
+        let fields = decode(&record).unwrap().fields;
         assert!(matches!(fields.model, Some(Text(Cow::Borrowed("claude-sonnet-4-5")))));
         assert!(matches!(fields.project_id, Text(Cow::Borrowed("prj_1"))));
         assert_eq!(fields.request_id.as_deref(), Some("req_\"1\""));
@@ -290,8 +299,8 @@ mod tests {
             let mut envelope: Value =
                 serde_json::from_slice(&record(1, &event(1, NOON, 10)).payload).unwrap();
             envelope["data"]["decision"] = decision;
-            let payload = serde_json::to_vec(&envelope).unwrap();
-            decode(1, 1, &payload).unwrap().fields.decision.is_flagged()
+            let record = of_payload(1, serde_json::to_vec(&envelope).unwrap());
+            decode(&record).unwrap().fields.decision.is_flagged()
         };
         let base =
             json!({ "effect": "allow", "reasons": [], "policy_revision": 3, "shadow": [], "later": [1] });
@@ -311,8 +320,8 @@ mod tests {
     fn a_download_whose_items_cannot_be_read_is_refused_before_anything_is_booked() {
         let mut envelope: Value = serde_json::from_slice(&record(1, &event(1, NOON, 10)).payload).unwrap();
         envelope["data"]["batch"] = serde_json::json!({ "batch_id": "msgbatch_1", "items": [{}] });
-        let payload = serde_json::to_vec(&envelope).unwrap();
-        assert_eq!(decode(3, 3, &payload).unwrap_err().sequence, 3);
-        assert_eq!(decode(4, 4, b"\xff").unwrap_err().sequence, 4);
+        let record = of_payload(3, serde_json::to_vec(&envelope).unwrap());
+        assert_eq!(decode(&record).unwrap_err().sequence, 3);
+        assert_eq!(decode(&of_payload(4, b"\xff".to_vec())).unwrap_err().sequence, 4);
     }
 }

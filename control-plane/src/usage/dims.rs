@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use mindweave_metering::EventType;
 use mindweave_policy::SubjectKind;
 use parking_lot::Mutex;
+use sqlx::PgConnection;
 
 use super::decode::Fields;
 use super::store::event_type_text;
@@ -30,12 +31,12 @@ impl<'a> Dim<'a> {
     /// The dimension of an event.
     pub(crate) fn of(event: &'a Fields<'_>) -> Self {
         Self {
-            org_id: Cow::Borrowed(&event.org_id),
-            project_id: Cow::Borrowed(&event.project_id),
-            team_id: Cow::Borrowed(event.team_id.as_deref().unwrap_or_default()),
-            user_id: Cow::Borrowed(event.user_id.as_deref().unwrap_or_default()),
-            key_id: Cow::Borrowed(event.key_id.as_deref().unwrap_or_default()),
-            model: Cow::Borrowed(event.model().unwrap_or_default()),
+            org_id: without_nul(&event.org_id),
+            project_id: without_nul(&event.project_id),
+            team_id: without_nul(event.team_id.as_deref().unwrap_or_default()),
+            user_id: without_nul(event.user_id.as_deref().unwrap_or_default()),
+            key_id: without_nul(event.key_id.as_deref().unwrap_or_default()),
+            model: without_nul(event.model().unwrap_or_default()),
             event_type: event_type_text(event.event_type),
         }
     }
@@ -43,7 +44,7 @@ impl<'a> Dim<'a> {
     /// The same for another model.
     #[must_use]
     pub(crate) fn of_model(self, model: Option<&str>) -> Self {
-        Self { model: Cow::Owned(model.unwrap_or_default().to_owned()), ..self }
+        Self { model: Cow::Owned(without_nul(model.unwrap_or_default()).into_owned()), ..self }
     }
 
     /// The organisation.
@@ -72,6 +73,19 @@ impl<'a> Dim<'a> {
         self.event_type == event_type_text(EventType::ApiCall)
     }
 
+    /// In the order of the table's key.
+    fn key(&self) -> [&str; 7] {
+        [
+            &self.project_id,
+            &self.key_id,
+            &self.user_id,
+            &self.model,
+            &self.team_id,
+            self.event_type,
+            &self.org_id,
+        ]
+    }
+
     fn into_owned(self) -> Dim<'static> {
         let owned = |text: Cow<'_, str>| Cow::Owned(text.into_owned());
         Dim {
@@ -84,6 +98,12 @@ impl<'a> Dim<'a> {
             event_type: self.event_type,
         }
     }
+}
+
+/// A name of a model may hold the character NUL, which PostgreSQL's texts cannot. Two dimensions must not become one in the
+/// database that are two here.
+pub(super) fn without_nul(text: &str) -> Cow<'_, str> {
+    if text.contains('\0') { text.replace('\0', "\u{fffd}").into() } else { text.into() }
 }
 
 fn present(text: &str) -> Option<&str> {
@@ -116,8 +136,37 @@ impl DimCache {
     }
 }
 
-/// The number of a dimension; gives it one if it has none.
-pub(crate) async fn dim_ensure(tx: &mut Connection, dim: &Dim<'_>) -> Result<i64, StoreError> {
+/// The numbers of these dimensions, each of which is there once; gives numbers to those that have none.
+pub(crate) async fn dims_ensure<'a>(
+    tx: &mut Connection,
+    mut dims: Vec<Dim<'a>>,
+) -> Result<HashMap<Dim<'a>, i64>, StoreError> {
+    let mut numbered = HashMap::with_capacity(dims.len());
+    match tx {
+        Connection::Sqlite(_) => {
+            for dim in dims {
+                let dim_id = dim_ensure(tx, &dim).await?;
+                numbered.insert(dim, dim_id);
+            }
+        }
+        Connection::Postgres(tx) => {
+            dims.sort_unstable_by(|a, b| a.key().cmp(&b.key()));
+            // Most of those that are not in memory are in the database: somebody else numbered them, or we before a restart.
+            dims_find(tx, &mut dims, &mut numbered).await?;
+            if !dims.is_empty() {
+                dims_insert(tx, &dims).await?;
+                // Also those that another transaction put there meanwhile, which the insertion has waited for.
+                dims_find(tx, &mut dims, &mut numbered).await?;
+            }
+            if !dims.is_empty() {
+                return Err(StoreError::Corrupt { what: "a dimension" });
+            }
+        }
+    }
+    Ok(numbered)
+}
+
+async fn dim_ensure(tx: &mut Connection, dim: &Dim<'_>) -> Result<i64, StoreError> {
     sql::query_scalar(
         "INSERT INTO usage_dims (org_id, project_id, team_id, user_id, key_id, model, event_type)
          VALUES (?, ?, ?, ?, ?, ?, ?)
@@ -133,4 +182,51 @@ pub(crate) async fn dim_ensure(tx: &mut Connection, dim: &Dim<'_>) -> Result<i64
     .fetch_one(tx)
     .await
     .doing("numbering a dimension")
+}
+
+/// One array for each column of the key.
+fn columns(dims: &[Dim<'_>]) -> [Vec<String>; 7] {
+    let mut columns: [Vec<String>; 7] = Default::default();
+    for dim in dims {
+        for (column, text) in columns.iter_mut().zip(dim.key()) {
+            column.push(text.to_owned());
+        }
+    }
+    columns
+}
+
+/// Moves the dimensions that have a number to `numbered`.
+async fn dims_find<'a>(
+    tx: &mut PgConnection,
+    dims: &mut Vec<Dim<'a>>,
+    numbered: &mut HashMap<Dim<'a>, i64>,
+) -> Result<(), StoreError> {
+    let query = sqlx::query_as(
+        "SELECT place, dim_id FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[])
+             WITH ORDINALITY AS wanted (project_id, key_id, user_id, model, team_id, event_type, org_id, place)
+         JOIN usage_dims USING (project_id, key_id, user_id, model, team_id, event_type, org_id)",
+    );
+    let query = columns(dims).into_iter().fold(query, |query, column| query.bind(column));
+    let found: Vec<(i64, i64)> = query.fetch_all(tx).await.doing("reading the numbers of dimensions")?;
+    let found: HashMap<i64, i64> = found.into_iter().collect();
+    let missing = (1..).zip(std::mem::take(dims)).filter_map(|(place, dim)| match found.get(&place) {
+        Some(dim_id) => {
+            numbered.insert(dim, *dim_id);
+            None
+        }
+        None => Some(dim),
+    });
+    *dims = missing.collect();
+    Ok(())
+}
+
+/// Waits for other transactions that are numbering one of them.
+async fn dims_insert(tx: &mut PgConnection, dims: &[Dim<'_>]) -> Result<(), StoreError> {
+    let query = sqlx::query(
+        "INSERT INTO usage_dims (project_id, key_id, user_id, model, team_id, event_type, org_id)
+         SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[])
+         ON CONFLICT DO NOTHING",
+    );
+    let query = columns(dims).into_iter().fold(query, |query, column| query.bind(column));
+    query.execute(tx).await.doing("numbering dimensions").map(drop)
 }

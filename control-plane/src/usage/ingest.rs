@@ -7,8 +7,14 @@
 //! The offset tells a consumer where to go on; it does not decide what is new. A journal that was put back from a copy
 //! gives sequences out again, below the offset, for events that nobody has seen. Only what went through the same claim
 //! is skipped by sequence, because a claim sees one journal in order.
+//!
+//! On a server, transactions that book events run beside each other, but never beside one that changes what they go by: the
+//! budgets, how far sums are closed and kept, how the tables are divided. Those take the ledger's lock alone, these share it. What
+//! a transaction of this kind reads there therefore stays as it is until it ends. A deadlock, or a connection that is lost in whatever
+//! moment, also that of the commit, is an attempt that failed: nothing here believes it to be booked, and the next attempt
+//! finds by the events' ids what is.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use mindweave_eventlog::{Record, Sequence};
@@ -16,21 +22,26 @@ use mindweave_policy::EventPart;
 use tokio::sync::Notify;
 
 use super::batch_items;
-use super::counters::{Rules, RulesCache, Used, counters_move, rules_count};
+use super::counters::{Rules, RulesCache, Used, counters_move, rules_count, rules_counted};
 use super::decode::{self, Decoded, Undecodable};
-use super::dims::{Dim, DimCache, dim_ensure};
+use super::dims::{Dim, DimCache, dims_ensure};
 use super::live::LiveEvents;
 use super::offsets;
 use super::store::{self, Sum};
 use super::totals::Totals;
 use crate::clock;
-use crate::db::{Connection, Db, Doing, StoreError};
+use crate::db::{Connection, Db, Doing, Engine, StoreError};
+use crate::http::problem::chain;
 use crate::metrics;
 use crate::rollup::{Level, State, states_read};
 
-/// Most events of one transaction. Writers of the API wait for it, some ten milliseconds; with more, ingest gains little
-/// and the API's writes miss their 50 ms.
-const MAX_EVENTS_PER_TRANSACTION: usize = 500;
+/// Most events of one transaction in a file. Writers of the API wait for it, some ten milliseconds; with more, ingest gains
+/// little and the API's writes miss their 50 ms.
+const MAX_EVENTS_PER_TRANSACTION_SQLITE: usize = 500;
+/// The same on a server, where a round trip and a commit cost more and the readers do not wait.
+const MAX_EVENTS_PER_TRANSACTION_POSTGRES: usize = 5_000;
+/// How often a batch is tried that the server gives up for the sake of another transaction.
+const MAX_TRIES: u32 = 5;
 /// Events decoded before other tasks of the thread get their turn: about a tenth of a millisecond.
 const DECODED_PER_TURN: usize = 32;
 
@@ -41,12 +52,14 @@ pub(crate) struct Claim {
     epoch: i64,
     /// What was booked under this claim.
     through: Option<u64>,
+    /// Whether the last batch held events that were known: it repeats something, and the next one will too.
+    repeats: bool,
 }
 
 impl Claim {
     /// A claim of this epoch that was made before, perhaps through another process.
     pub(crate) fn resumed(source: &str, epoch: i64) -> Self {
-        Self { source: source.into(), epoch, through: None }
+        Self { source: source.into(), epoch, through: None, repeats: false }
     }
 
     /// Which of the source's claims it is. Only the last one counts.
@@ -99,11 +112,11 @@ impl Ingest {
 
     /// Takes a source over. Returns the last of its sequences that is booked.
     pub(crate) async fn claim(&self, source: &str) -> Result<(Claim, Option<u64>), StoreError> {
-        let mut tx = self.db.begin_write().await?;
+        let mut tx = self.db.begin_ingest().await?;
         let offset = offsets::offset_claim(&mut tx, source, clock::now()).await?;
         tx.commit().await.doing("committing a claim")?;
         let position = offset.position.and_then(|position| u64::try_from(position).ok());
-        Ok((Claim { source: source.into(), epoch: offset.epoch, through: None }, position))
+        Ok((Claim::resumed(source, offset.epoch), position))
     }
 
     /// Books records, which are in ascending order, and moves the source's offset to `last`. Returns how many were new.
@@ -118,69 +131,102 @@ impl Ingest {
         records: &[Record],
         last: Sequence,
     ) -> Result<usize, IngestError> {
+        let most = match self.db.engine() {
+            Engine::Sqlite => MAX_EVENTS_PER_TRANSACTION_SQLITE,
+            Engine::Postgres => MAX_EVENTS_PER_TRANSACTION_POSTGRES,
+        };
         let mut new = 0_usize;
-        let mut parts = records.chunks(MAX_EVENTS_PER_TRANSACTION).peekable();
-        while let Some(part) = parts.next() {
-            let end =
-                if parts.peek().is_none() { Some(last) } else { part.last().map(|record| record.sequence) };
-            let (decoded, undecodable) = decode_all(part).await;
-            let end = if undecodable.is_none() {
-                end.map(Sequence::get)
-            } else {
-                decoded.last().map(|row| row.sequence)
-            };
-            if let Some(end) = end {
-                new = new.saturating_add(self.book(claim, decoded, end).await?);
-            }
-            if let Some(undecodable) = undecodable {
-                return Err(undecodable.into());
+        let mut rest = records;
+        loop {
+            let part = rest.split_off(..most.min(rest.len())).unwrap_or_default();
+            let end = part.last().filter(|_| !rest.is_empty()).map_or(last, |record| record.sequence);
+            new = new.saturating_add(self.apply_part(claim, part, end.get()).await?);
+            if rest.is_empty() {
+                return Ok(new);
             }
         }
-        Ok(new)
     }
 
+    /// Books records in one transaction, which is tried until it is committed or that makes no sense any more.
+    async fn apply_part(
+        &self,
+        claim: &mut Claim,
+        records: &[Record],
+        end: u64,
+    ) -> Result<usize, IngestError> {
+        let mut tries = 1;
+        loop {
+            let (decoded, undecodable) = decode_all(records).await;
+            let before = decoded.last().map(|event| event.sequence);
+            let booked = match if undecodable.is_none() { Some(end) } else { before } {
+                Some(end) => self.book(claim, decoded, end).await,
+                None => Ok(Some(0)),
+            };
+            match booked {
+                Ok(Some(new)) => return undecodable.map_or(Ok(new), |undecodable| Err(undecodable.into())),
+                Ok(None) => self.count_budgets().await?,
+                Err(IngestError::Store(error)) if error.is_conflict() && tries < MAX_TRIES => {
+                    tracing::debug!(error = %chain(&error), tries, "a batch is booked anew");
+                    tries = tries.saturating_add(1);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Returns how many events were new; `None`, and books nothing, when budgets have to be counted first.
     async fn book(
         &self,
         claim: &mut Claim,
         mut events: Vec<Decoded<'_>>,
         end: u64,
-    ) -> Result<usize, IngestError> {
+    ) -> Result<Option<usize>, IngestError> {
         if claim.has(end) {
-            return Ok(0);
+            return Ok(Some(0));
         }
         let started = tokio::time::Instant::now();
         let position = i64::try_from(end).map_err(|_| IngestError::Sequence(end))?;
         let delivered = events.len();
         let mut seen = HashSet::with_capacity(events.len());
         events.retain(|event| !claim.has(event.sequence) && seen.insert(event.fields.event_id));
+        let offered = events.len();
         let mut tx = self.db.begin_ingest().await?;
         // First, because it is what tells whether this consumer may still write. It is undone with all the rest.
         let moved = offsets::offset_move(&mut tx, &claim.source, claim.epoch, position, clock::now()).await?;
         let moved = moved.ok_or_else(|| IngestError::Fenced(Arc::clone(&claim.source)))?;
-        // Before anything is added to the sums, of which budgets that are new are counted.
-        let rules = self.rules(&mut tx, moved.budgets_revision).await?;
+        let Some(rules) = self.rules(&mut tx, moved.budgets_revision).await? else { return Ok(None) };
         book_downloads(&mut tx, &mut events).await?;
-        insert_new(&mut tx, &mut events, moved.last_landed).await?;
+        let mut tx = store::events_insert(tx, &mut events, moved.last_landed, claim.repeats).await?;
         let added = self.add_to_sums(&mut tx, &events, &rules).await?;
         tx.commit().await.doing("committing events")?;
         claim.through = Some(end);
+        claim.repeats = events.len() < offered;
         self.dims.remember(added.numbered);
-        self.rules.remember(moved.budgets_revision, rules);
         if added.counters_moved {
             self.counters_moved.notify_one();
         }
         metrics::events_ingested(events.len(), delivered.saturating_sub(events.len()));
         metrics::ingest_transaction(started.elapsed());
         self.live.announce(&events);
-        Ok(events.len())
+        Ok(Some(events.len()))
     }
 
-    /// The budgets of this revision of theirs, which was read in this transaction.
-    async fn rules(&self, tx: &mut Connection, revision: i64) -> Result<Arc<Rules>, StoreError> {
-        match self.rules.get(revision) {
-            Some(rules) => Ok(rules),
-            None => Ok(Arc::new(rules_count(tx, clock::now()).await?)),
+    /// The budgets of this revision of theirs, which was read in this transaction; `None` when they are not counted yet.
+    async fn rules(&self, tx: &mut Connection, revision: i64) -> Result<Option<Arc<Rules>>, StoreError> {
+        if let Some(rules) = self.rules.get(revision) {
+            return Ok(Some(rules));
         }
+        let Some(rules) = rules_counted(tx).await? else { return Ok(None) };
+        let rules = Arc::new(rules);
+        self.rules.remember(revision, Arc::clone(&rules));
+        Ok(Some(rules))
+    }
+
+    /// Counts budgets that were made or changed by somebody who did not, while no events are booked.
+    async fn count_budgets(&self) -> Result<(), StoreError> {
+        let mut tx = self.db.begin_write().await?;
+        rules_count(&mut tx, clock::now()).await?;
+        tx.commit().await.doing("committing the counting of budgets")
     }
 
     /// Adds events to every level they belong to, and to the counters of budgets.
@@ -196,25 +242,21 @@ impl Ingest {
         }
         let used = by_minute.iter().map(|((minute, dim), totals)| (*minute, dim, Used::of(totals)));
         let moves = rules.moves(used, clock::now());
-        counters_move(tx, &moves).await?;
         let state = states_read(tx).await?;
-        let mut numbered = HashMap::new();
+        let dims: HashSet<_> = by_minute.keys().map(|(_, dim)| dim).collect();
+        let unknown = dims.into_iter().filter(|dim| self.dims.get(dim).is_none()).cloned().collect();
+        let numbered = dims_ensure(tx, unknown).await?;
         let mut minutes = Vec::with_capacity(by_minute.len());
         for ((bucket, dim), totals) in by_minute {
-            let known = self.dims.get(&dim).or_else(|| numbered.get(&dim).copied());
-            let dim_id = match known {
-                Some(dim_id) => dim_id,
-                None => {
-                    let dim_id = dim_ensure(tx, &dim).await?;
-                    numbered.insert(dim, dim_id);
-                    dim_id
-                }
-            };
+            let known = numbered.get(&dim).copied().or_else(|| self.dims.get(&dim));
+            let dim_id = known.ok_or(StoreError::Corrupt { what: "a dimension" })?;
             minutes.push(Sum { bucket, dim_id, totals });
         }
         for level in [Level::Minute, Level::Hour, Level::Day] {
             store::sums_add(tx, level, &sums_of(level, &state, &minutes)).await?;
         }
+        offsets::origins_move(tx, &origins_of(events), clock::now()).await?;
+        counters_move(tx, &moves).await?;
         Ok(Added { numbered, counters_moved: !moves.is_empty() })
     }
 }
@@ -259,9 +301,20 @@ fn sums_of(level: Level, state: &State, minutes: &[Sum]) -> Vec<Sum> {
     sums
 }
 
-/// The sequence of an event in the journal where it was written down.
-fn own_sequence(record: &Record) -> u64 {
-    record.origin.as_ref().map_or(record.sequence, |origin| origin.sequence).get()
+/// How far these events, all of them new, show their journals to be in the ledger. In the order of the source, which is that of the
+/// journals: one that was put back from a copy goes back here too. A replay moves nothing, because nothing in it is new.
+fn origins_of<'e>(events: &'e [Decoded<'_>]) -> BTreeMap<&'e str, i64> {
+    let mut last: BTreeMap<&str, (u64, i64)> = BTreeMap::new();
+    for event in events {
+        // Other sources than journals have colons in their names, and no producer may move those by pretending.
+        let Some(origin) = event.origin.filter(|origin| !origin.journal.contains(':')) else { continue };
+        let Ok(position) = i64::try_from(origin.sequence.get()) else { continue };
+        let known = last.entry(&origin.journal).or_insert((event.sequence, position));
+        if known.0 <= event.sequence {
+            *known = (event.sequence, position);
+        }
+    }
+    last.into_iter().map(|(journal, (_, position))| (journal, position)).collect()
 }
 
 /// Decodes records until the first that cannot be.
@@ -269,8 +322,7 @@ async fn decode_all(records: &[Record]) -> (Vec<Decoded<'_>>, Option<Undecodable
     let mut decoded = Vec::with_capacity(records.len());
     for run in records.chunks(DECODED_PER_TURN) {
         for record in run {
-            let (sequence, own) = (record.sequence.get(), own_sequence(record));
-            match decode::decode(sequence, own, &record.payload) {
+            match decode::decode(record) {
                 Ok(event) => decoded.push(event),
                 Err(undecodable) => return (decoded, Some(undecodable)),
             }
@@ -290,25 +342,16 @@ async fn book_downloads(tx: &mut Connection, events: &mut Vec<Decoded<'_>>) -> R
     }
     let existing = store::events_existing(tx, &ids).await?;
     events.retain(|event| !existing.contains(event.fields.event_id.as_bytes().as_slice()));
+    let batches = events.iter().filter_map(|event| event.download.as_deref()?.batch.as_ref());
+    let items = batches.flat_map(|batch| batch.items.iter().map(|item| (&*batch.batch_id, &*item.custom_id)));
+    let items: BTreeSet<(&str, &str)> = items.collect();
+    let items: Vec<_> = items.into_iter().collect();
+    let mut new = store::batch_items_book(tx, &items, clock::now()).await?;
     for event in events {
-        let Some(download) = &mut event.download else { continue };
-        let new = store::batch_items_book(tx, download, clock::now()).await?;
-        batch_items::keep_only(download, new);
-        event.refresh()?;
-    }
-    Ok(())
-}
-
-/// Stores events and leaves out those that the ledger knows by their id, which is rare: it is not asked beforehand.
-async fn insert_new(
-    tx: &mut Connection,
-    events: &mut Vec<Decoded<'_>>,
-    last_landed: i64,
-) -> Result<(), StoreError> {
-    let inserted = store::events_insert(tx, events).await?;
-    if inserted < events.len() {
-        let new = store::events_after(tx, last_landed).await?;
-        events.retain(|event| new.contains(event.fields.event_id.as_bytes().as_slice()));
+        if let Some(download) = &mut event.download {
+            batch_items::keep_only(download, &mut new);
+            event.refresh()?;
+        }
     }
     Ok(())
 }

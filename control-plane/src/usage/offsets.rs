@@ -1,10 +1,12 @@
 //! How far each source is in the ledger, and who may move it.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use crate::db::{Connection, Doing, StoreError, sql};
+use super::dims::without_nul;
+use crate::db::{Connection, Doing, Engine, StoreError, sql};
 
 /// The stored offset of a source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, sqlx::FromRow)]
@@ -36,14 +38,14 @@ pub(crate) async fn offset_claim(
 /// What is known of the ledger at the moment an offset was moved: read in the same statement, because each costs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, sqlx::FromRow)]
 pub(crate) struct Moved {
-    /// The last event that landed before, of any source, or 0 if there is none.
+    /// In a file, where nobody else writes meanwhile: the last event that landed before, of any source, or 0 if there is none.
     pub(crate) last_landed: i64,
     /// The revision of budgets; 0 in an empty database.
     pub(crate) budgets_revision: i64,
 }
 
 /// Moves an offset to the last sequence of a batch that is about to be booked in this transaction. `None`, and changes
-/// nothing, when somebody else has claimed the source meanwhile.
+/// nothing, when somebody else has claimed the source meanwhile. Waits for a claim, and for another transaction of the source.
 pub(crate) async fn offset_move(
     tx: &mut Connection,
     source: &str,
@@ -51,11 +53,18 @@ pub(crate) async fn offset_move(
     to: i64,
     now: Timestamp,
 ) -> Result<Option<Moved>, StoreError> {
-    sql::query_as(
-        "UPDATE consumer_offsets SET position = ?, updated_at = ? WHERE source = ? AND epoch = ?
-         RETURNING coalesce((SELECT max(landed) FROM usage_events), 0) AS last_landed,
-             coalesce((SELECT budgets_revision FROM installation), 0) AS budgets_revision",
-    )
+    sql::query_as(match tx.engine() {
+        Engine::Sqlite => {
+            "UPDATE consumer_offsets SET position = ?, updated_at = ? WHERE source = ? AND epoch = ?
+             RETURNING coalesce((SELECT max(landed) FROM usage_events), 0) AS last_landed,
+                 coalesce((SELECT budgets_revision FROM installation), 0) AS budgets_revision"
+        }
+        Engine::Postgres => {
+            "UPDATE consumer_offsets SET position = ?, updated_at = ? WHERE source = ? AND epoch = ?
+             RETURNING CAST(0 AS BIGINT) AS last_landed,
+                 coalesce((SELECT budgets_revision FROM installation), 0) AS budgets_revision"
+        }
+    })
     .bind(to)
     .bind(now.as_microsecond())
     .bind(source)
@@ -65,11 +74,43 @@ pub(crate) async fn offset_move(
     .doing("moving an offset")
 }
 
+/// Notes how far journals are in the ledger whose events came by another source, in ascending order of their ids. Nobody's claim to
+/// deliver the journal itself is touched.
+pub(crate) async fn origins_move(
+    tx: &mut Connection,
+    positions: &BTreeMap<&str, i64>,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    for (journal, position) in positions {
+        sql::query(
+            "INSERT INTO consumer_offsets (source, position, epoch, updated_at) VALUES (?, ?, 0, ?)
+             ON CONFLICT (source) DO UPDATE SET position = excluded.position, updated_at = excluded.updated_at",
+        )
+        .bind(*journal)
+        .bind(*position)
+        .bind(now.as_microsecond())
+        .execute(&mut *tx)
+        .await
+        .doing("moving the offset of a journal")?;
+    }
+    Ok(())
+}
+
 /// The positions of these sources, of those that have one.
 pub(crate) async fn positions_read(
     tx: &mut Connection,
     sources: &[Arc<str>],
 ) -> Result<Vec<(String, i64)>, StoreError> {
+    if let Connection::Postgres(tx) = tx {
+        let sources: Vec<_> = sources.iter().map(|source| without_nul(source)).collect();
+        return sqlx::query_as(
+            "SELECT source, position FROM consumer_offsets WHERE position IS NOT NULL AND source = ANY($1)",
+        )
+        .bind(sources)
+        .fetch_all(&mut **tx)
+        .await
+        .doing("reading positions");
+    }
     let sources = serde_json::to_string(sources).unwrap_or_default(); // texts always serialise
     sql::query_as(
         "SELECT source, position FROM consumer_offsets

@@ -4,17 +4,25 @@
 //! time. Statements have a few fixed sizes, so that each is prepared once; rows that a statement has room for and that are
 //! not there are left unbound, which is NULL, and passed over.
 
+mod copy;
+mod postgres;
+
 use std::collections::HashSet;
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use mindweave_metering::{EventId, EventType, Outcome, UsageEvent};
+use mindweave_metering::{EventId, EventType, Outcome};
 use sqlx::AssertSqlSafe;
 
 use super::decode::Decoded;
 use super::totals::{self, Totals};
-use crate::db::{Connection, Doing, StoreError, sql};
+use crate::db::{Connection, Doing, StoreError, Transaction, sql};
 use crate::rollup::Level;
+
+use postgres::EventRow;
+
+/// Fewest events that are copied into a server. A COPY takes three round trips, a statement with arrays one.
+const LEAST_COPIED: usize = 200;
 
 /// Rows that one statement has room for. The greatest keeps a statement of 18 columns below SQLite's limit of 32 766
 /// parameters; the twofold steps keep the empty rows, a tenth of a microsecond each, below the number of full ones.
@@ -37,6 +45,9 @@ pub(crate) async fn events_existing(
     tx: &mut Connection,
     ids: &[EventId],
 ) -> Result<HashSet<Vec<u8>>, StoreError> {
+    if let Connection::Postgres(tx) = tx {
+        return postgres::events_existing(tx, ids).await;
+    }
     let mut existing = HashSet::new();
     for run in ids.chunks(MAX_ROWS_PER_STATEMENT) {
         let before = "SELECT event_id FROM usage_events WHERE event_id IN (SELECT column1 FROM";
@@ -49,9 +60,45 @@ pub(crate) async fn events_existing(
     Ok(existing)
 }
 
-/// Stores the events that are not in the ledger yet; they are above those that were there in the order of arrival.
-/// Returns how many.
-pub(crate) async fn events_insert(tx: &mut Connection, events: &[Decoded<'_>]) -> Result<usize, StoreError> {
+/// Stores events and leaves out those that the ledger knows by their id.
+///
+/// Mostly it knows none, so it is not asked beforehand, unless `repeats` says that it knew some a moment ago.
+pub(crate) async fn events_insert(
+    mut tx: Transaction,
+    events: &mut Vec<Decoded<'_>>,
+    last_landed: i64,
+    repeats: bool,
+) -> Result<Transaction, StoreError> {
+    let new = match &mut *tx {
+        Connection::Sqlite(_) => {
+            let inserted = events_insert_sqlite(&mut tx, events).await?;
+            if inserted == events.len() {
+                return Ok(tx);
+            }
+            // The rows above those that were there before are ours: nobody else writes.
+            events_after(&mut tx, last_landed).await?
+        }
+        Connection::Postgres(connection) => {
+            events.sort_unstable_by_key(|event| *event.fields.event_id.as_bytes());
+            postgres::foreign_ids_leave_out(connection, events).await?;
+            let rows: Vec<_> = events.iter().map(EventRow::of).collect();
+            if rows.len() >= LEAST_COPIED && !repeats {
+                let (back, copied) = copy::events_copy(tx, copy::encode(&rows)).await?;
+                if copied {
+                    return Ok(back);
+                }
+                tx = back;
+            }
+            let Connection::Postgres(connection) = &mut *tx else { return Ok(tx) };
+            postgres::events_insert(connection, &rows).await?
+        }
+    };
+    events.retain(|event| new.contains(event.fields.event_id.as_bytes().as_slice()));
+    Ok(tx)
+}
+
+/// Returns how many were new; they are above those that were there in the order of arrival.
+async fn events_insert_sqlite(tx: &mut Connection, events: &[Decoded<'_>]) -> Result<usize, StoreError> {
     let mut inserted = 0_u64;
     for run in events.chunks(MAX_ROWS_PER_STATEMENT) {
         let before = "INSERT INTO usage_events
@@ -81,7 +128,7 @@ fn bind_event(row: sql::Query, decoded: &Decoded<'_>) -> sql::Query {
 }
 
 /// The ids of the events that arrived after this one.
-pub(crate) async fn events_after(tx: &mut Connection, landed: i64) -> Result<HashSet<Vec<u8>>, StoreError> {
+async fn events_after(tx: &mut Connection, landed: i64) -> Result<HashSet<Vec<u8>>, StoreError> {
     let ids: Vec<Vec<u8>> = sql::query_scalar("SELECT event_id FROM usage_events WHERE landed > ?")
         .bind(landed)
         .fetch_all(tx)
@@ -112,21 +159,24 @@ pub(crate) fn event_type_text(event_type: EventType) -> &'static str {
     }
 }
 
-/// Books an event's batch items. Returns the ids of those that were not booked before.
+/// Books batch items, which are given by batch and item in ascending order. Returns those that were not booked before.
 pub(crate) async fn batch_items_book(
     tx: &mut Connection,
-    event: &UsageEvent,
+    items: &[(&str, &str)],
     now: Timestamp,
-) -> Result<HashSet<String>, StoreError> {
+) -> Result<HashSet<(String, String)>, StoreError> {
+    let now = now.as_microsecond();
+    if let Connection::Postgres(tx) = tx {
+        return Ok(postgres::batch_items_book(tx, items, now).await?.into_iter().collect());
+    }
     let mut new = HashSet::new();
-    let Some(batch) = &event.batch else { return Ok(new) };
-    for run in batch.items.chunks(MAX_ROWS_PER_STATEMENT) {
+    for run in items.chunks(MAX_ROWS_PER_STATEMENT) {
         let before = "INSERT INTO booked_batch_items (batch_id, custom_id, booked_at) SELECT * FROM";
-        let sql = rows_sql(before, run.len(), 3, "ON CONFLICT DO NOTHING RETURNING custom_id");
-        let query = run.iter().fold(sql::query_scalar(AssertSqlSafe(sql)), |query, item| {
-            query.bind(batch.batch_id.to_string()).bind(item.custom_id.to_string()).bind(now.as_microsecond())
+        let sql = rows_sql(before, run.len(), 3, "ON CONFLICT DO NOTHING RETURNING batch_id, custom_id");
+        let query = run.iter().fold(sql::query_as(AssertSqlSafe(sql)), |query, (batch, item)| {
+            query.bind(*batch).bind(*item).bind(now)
         });
-        let booked: Vec<String> = query.fetch_all(&mut *tx).await.doing("booking batch items")?;
+        let booked: Vec<(String, String)> = query.fetch_all(&mut *tx).await.doing("booking batch items")?;
         new.extend(booked);
     }
     Ok(new)
@@ -140,8 +190,14 @@ pub(crate) struct Sum {
     pub(crate) totals: Totals,
 }
 
-/// Adds sums to the rows of a level.
+/// Adds sums, which are in the order of the table's key, to the rows of a level.
 pub(crate) async fn sums_add(tx: &mut Connection, level: Level, sums: &[Sum]) -> Result<(), StoreError> {
+    if sums.is_empty() {
+        return Ok(());
+    }
+    if let Connection::Postgres(tx) = tx {
+        return postgres::sums_add(tx, level, sums).await;
+    }
     let table = level.table();
     let before =
         format!("INSERT INTO {table} (bucket, dim_id, {}) SELECT * FROM", Totals::COLUMNS.join(", "));

@@ -338,7 +338,7 @@ async fn the_decision_log_tells_who_was_refused_what_by_which_version_and_finds_
     ];
     for (query, expected) in cases {
         let expected: Vec<_> =
-            expected.iter().map(|number| json!(event(*number, NOON, 1).event_id)).collect();
+            expected.iter().map(|number| json!(spoken_of(*number, "prj_a", vec![]).event_id)).collect();
         let entries = server.client.pages(&format!("/governance/audit?{query}"), 2, || {});
         let ids: Vec<_> = entries.iter().map(|entry| entry["event_id"].clone()).collect();
         assert_eq!(ids, expected, "{query}");

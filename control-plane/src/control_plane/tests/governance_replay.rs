@@ -68,7 +68,9 @@ async fn a_replay_tells_who_would_have_been_refused_and_what_that_had_cost() {
         (&reason["reason"], &reason["kind"], &reason["events"]),
         (&json!("no_streams"), &json!("deny"), &json!(3))
     );
-    let samples: Vec<_> = [6, 4, 2].map(|number| json!(event(number, NOON, 1).event_id)).into();
+    let samples: Vec<_> = [6, 4, 2]
+        .map(|number: u64| json!(event(number, NOON + i64::try_from(number).unwrap() * SECOND, 1).event_id))
+        .into();
     assert_eq!(reason["sample_event_ids"], json!(samples));
     assert_eq!(
         told["by_project"],

@@ -4,9 +4,9 @@
 //! by [`mindweave_policy::ChargeParts`], which is what a proxy charges too.
 //!
 //! The counters of a budget are first counted from the sums, when it is made and whenever its definition changes: what it
-//! counts, of whom, and where its windows begin. From then on ingest moves them. Both happen under the one write lock, so
+//! counts, of whom, and where its windows begin. From then on ingest moves them. No ingest runs beside the counting, so
 //! that every event is in exactly one of the two. Ingest looks at the definitions itself as soon as the revision of budgets
-//! has risen, and counts what nobody counted: a change that forgets to do so costs time, not truth.
+//! has risen, and has counted what nobody counted: a change that forgets to do so costs time, not truth.
 
 mod lookup;
 mod rules;
@@ -16,7 +16,7 @@ mod store;
 use mindweave_policy::QuotaUnit;
 
 pub(crate) use lookup::{CounterRow, counter_list, counter_used};
-pub(crate) use rules::{Rules, RulesCache, rules_count, rules_read};
+pub(crate) use rules::{Rules, RulesCache, rules_count, rules_counted, rules_read};
 pub(crate) use seed::{counter_delete, counter_seed, counters_reseed};
 pub(crate) use store::{
     StoredCounter, counters_current, counters_expire, counters_move, counters_moved_after, last_move,

@@ -172,7 +172,7 @@ impl RulesCache {
         self.0.lock().as_ref().filter(|(known, _)| *known == revision).map(|(_, rules)| Arc::clone(rules))
     }
 
-    /// Remembers rules. Only to be called once the transaction that counted them is committed.
+    /// Remembers rules whose counting is committed.
     pub(crate) fn remember(&self, revision: i64, rules: Arc<Rules>) {
         *self.0.lock() = Some((revision, rules));
     }
@@ -188,22 +188,37 @@ pub(crate) async fn rules_read(tx: &mut Connection) -> Result<Rules, StoreError>
     Ok(Rules::new(quotas_read(tx).await?.into_iter().map(rule).collect()))
 }
 
-/// The budgets of this state of the database, for moving their counters. Counts those that nobody counted yet in their present
-/// definition, and forgets those that are gone.
-pub(crate) async fn rules_count(tx: &mut Connection, now: Timestamp) -> Result<Rules, StoreError> {
+/// The budgets of this state of the database, for moving their counters; `None` when [`rules_count`] has something to do first.
+/// Writes nothing.
+pub(crate) async fn rules_counted(tx: &mut Connection) -> Result<Option<Rules>, StoreError> {
     let zones = zones_read(tx).await?;
     let mut known = store::countings_read(tx).await?;
     let mut rules = Vec::new();
     for quota in quotas_read(tx).await? {
         let zone_name = zone_of(&zones, &quota.org_id);
         let counting = known.remove(quota.id.as_str());
-        let first_window = seed::ensure(tx, &quota, zone_name, counting.as_ref(), now).await?;
+        let Some(first_window) = seed::counted(&quota, zone_name, counting.as_ref())? else {
+            return Ok(None);
+        };
         rules.push(Rule::new(quota, zone_name, first_window));
+    }
+    Ok(known.is_empty().then(|| Rules::new(rules)))
+}
+
+/// Counts the budgets that nobody counted yet in their present definition, and forgets those that are gone. Nobody may book events
+/// meanwhile.
+pub(crate) async fn rules_count(tx: &mut Connection, now: Timestamp) -> Result<(), StoreError> {
+    let zones = zones_read(tx).await?;
+    let mut known = store::countings_read(tx).await?;
+    for quota in quotas_read(tx).await? {
+        let zone_name = zone_of(&zones, &quota.org_id);
+        let counting = known.remove(quota.id.as_str());
+        seed::ensure(tx, &quota, zone_name, counting.as_ref(), now).await?;
     }
     for gone in known.keys() {
         store::counters_forget(tx, gone).await?;
     }
-    Ok(Rules::new(rules))
+    Ok(())
 }
 
 fn zone_of<'a>(zones: &'a HashMap<OrgId, String>, org_id: &OrgId) -> &'a str {

@@ -64,6 +64,23 @@ struct Definition<'a> {
     time_zone: &'a str,
 }
 
+/// The present definition of a budget, as text.
+fn definition_text(quota: &QuotaSpec, zone_name: &str) -> Result<String, StoreError> {
+    let QuotaSpec { org_id, scope, unit, window, models, .. } = quota;
+    let definition = Definition { org_id, scope, unit: *unit, window: *window, models, time_zone: zone_name };
+    serde_json::to_string(&definition).map_err(|_| StoreError::Corrupt { what: "a budget" })
+}
+
+/// The start of the first counted window of a budget, if it is counted as it is defined.
+pub(super) fn counted(
+    quota: &QuotaSpec,
+    zone_name: &str,
+    known: Option<&Counting>,
+) -> Result<Option<i64>, StoreError> {
+    let definition = definition_text(quota, zone_name)?;
+    Ok(known.filter(|known| known.definition == definition).map(|known| known.first_window))
+}
+
 /// Counts a budget unless it is counted as it is defined. Returns the start of its first counted window.
 pub(super) async fn ensure(
     tx: &mut Connection,
@@ -72,15 +89,12 @@ pub(super) async fn ensure(
     known: Option<&Counting>,
     now: Timestamp,
 ) -> Result<i64, StoreError> {
-    let QuotaSpec { org_id, scope, unit, window, models, .. } = quota;
-    let definition = Definition { org_id, scope, unit: *unit, window: *window, models, time_zone: zone_name };
-    let definition =
-        serde_json::to_string(&definition).map_err(|_| StoreError::Corrupt { what: "a budget" })?;
-    if let Some(known) = known.filter(|known| known.definition == definition) {
-        return Ok(known.first_window);
+    if let Some(first_window) = counted(quota, zone_name, known)? {
+        return Ok(first_window);
     }
+    let definition = definition_text(quota, zone_name)?;
     let zone = time_zone(zone_name);
-    let (start, end) = window_bounds(*window, &zone, now);
+    let (start, end) = window_bounds(quota.window, &zone, now);
     let (start, end) = (start.as_microsecond(), end.as_microsecond());
     store::counters_reset(tx, quota.id.as_str(), &Counting { definition, first_window: start }).await?;
     let mut moves = Vec::new();
@@ -89,7 +103,7 @@ pub(super) async fn ensure(
     // A proxy whose clock is ahead may have booked events in windows to come. No level above minutes reaches there.
     for minute in minutes_from(tx, end).await? {
         let at = Timestamp::from_microsecond(minute).unwrap_or_default();
-        let (window_start, _) = window_bounds(*window, &zone, at);
+        let (window_start, _) = window_bounds(quota.window, &zone, at);
         let piece = (Level::Minute, minute, minute.saturating_add(Level::Minute.micros()));
         count(tx, quota, &[piece], window_start.as_microsecond(), &mut moves).await?;
     }
@@ -150,7 +164,7 @@ fn build(quota: &QuotaSpec, pieces: &[(Level, i64, i64)]) -> QueryBuilder {
         sql.push(format!("{union}SELECT dim_id, {amount} AS amount FROM {} WHERE bucket >= ", level.table()));
         sql.push_bind(*from).push(" AND bucket < ").push_bind(*to);
     }
-    sql.push(") JOIN usage_dims USING (dim_id) WHERE event_type = 'api_call' AND org_id = ");
+    sql.push(") AS pieces JOIN usage_dims USING (dim_id) WHERE event_type = 'api_call' AND org_id = ");
     sql.push_bind(quota.org_id.as_str().to_owned());
     match &quota.scope.id {
         Some(id) => sql.push(format!(" AND {subject} = ")).push_bind(id.to_string()),

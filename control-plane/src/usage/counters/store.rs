@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use jiff::Timestamp;
 use mindweave_metering::QuotaId;
-use sqlx::{AssertSqlSafe, FromRow};
+use sqlx::{AssertSqlSafe, FromRow, PgConnection};
 
 use super::rules::rules_read;
 use crate::db::{Connection, Db, Doing, StoreError, sql};
@@ -46,12 +46,19 @@ pub(super) struct Counting {
     pub(super) first_window: i64,
 }
 
-/// Adds to counters.
+/// Adds to counters. The moves are in the order of the table's key.
+///
+/// The last that a transaction does before it is committed: the number of the last move is one row, so that from here on every
+/// other transaction that moves counters waits. Therefore moves are numbered in the order of their commits, and whoever sees a move
+/// sees all those before it.
 pub(crate) async fn counters_move(tx: &mut Connection, moves: &[CounterMove]) -> Result<(), StoreError> {
     if moves.is_empty() {
         return Ok(());
     }
     let moved = next_move(tx).await?;
+    if let Connection::Postgres(tx) = tx {
+        return counters_move_postgres(tx, moves, moved).await;
+    }
     for run in moves.chunks(MAX_ROWS_PER_STATEMENT) {
         let before =
             "INSERT INTO budget_counters (quota_id, window_start, subject, used, moved) SELECT * FROM";
@@ -69,6 +76,29 @@ pub(crate) async fn counters_move(tx: &mut Connection, moves: &[CounterMove]) ->
         query.execute(&mut *tx).await.doing("moving budget counters")?;
     }
     Ok(())
+}
+
+async fn counters_move_postgres(
+    tx: &mut PgConnection,
+    moves: &[CounterMove],
+    moved: i64,
+) -> Result<(), StoreError> {
+    sqlx::query(
+        "INSERT INTO budget_counters (quota_id, window_start, subject, used, moved)
+         SELECT quota_id, window_start, subject, amount, $5
+         FROM unnest($1::text[], $2::bigint[], $3::text[], $4::bigint[]) AS move (quota_id, window_start, subject, amount)
+         ON CONFLICT (quota_id, window_start, subject) DO UPDATE
+             SET used = budget_counters.used + excluded.used, moved = excluded.moved",
+    )
+    .bind(moves.iter().map(|row| row.quota_id.as_str()).collect::<Vec<_>>())
+    .bind(moves.iter().map(|row| row.window_start).collect::<Vec<_>>())
+    .bind(moves.iter().map(|row| row.subject.as_str()).collect::<Vec<_>>())
+    .bind(moves.iter().map(|row| row.amount).collect::<Vec<_>>())
+    .bind(moved)
+    .execute(tx)
+    .await
+    .doing("moving budget counters")
+    .map(drop)
 }
 
 async fn next_move(tx: &mut Connection) -> Result<i64, StoreError> {
@@ -103,6 +133,20 @@ pub(crate) async fn counters_current(
     tx: &mut Connection,
     window_starts: &HashMap<&QuotaId, i64>,
 ) -> Result<Vec<StoredCounter>, StoreError> {
+    if let Connection::Postgres(tx) = tx {
+        let (quotas, starts): (Vec<_>, Vec<_>) =
+            window_starts.iter().map(|(quota_id, start)| (quota_id.as_str(), *start)).unzip();
+        return sqlx::query_as(
+            "SELECT quota_id, window_start, subject, used, moved
+             FROM unnest($1::text[], $2::bigint[]) AS current (quota, start)
+             JOIN budget_counters ON quota_id = current.quota AND window_start >= current.start",
+        )
+        .bind(quotas)
+        .bind(starts)
+        .fetch_all(&mut **tx)
+        .await
+        .doing("reading current counters");
+    }
     let starts = serde_json::to_string(window_starts).unwrap_or_default(); // texts and numbers always serialise
     sql::query_as(
         "SELECT quota_id, window_start, subject, used, moved FROM json_each(?) AS current

@@ -468,8 +468,8 @@ fn an_events_use_is_what_a_proxy_charges_for_it() {
     for number in 1..200 {
         let draft = draft().new_tree(&mut drafts).unwrap().current();
         let event = draft.event(number, 0);
-        let record = record(1, &event).payload;
-        let used = Used::of(&Totals::of(&crate::usage::decode(1, 1, &record).unwrap().fields));
+        let record = record(1, &event);
+        let used = Used::of(&Totals::of(&crate::usage::decode(&record).unwrap().fields));
         if event.event_type != EventType::ApiCall {
             continue; // its sums are kept apart from those of requests
         }

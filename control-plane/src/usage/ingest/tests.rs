@@ -5,7 +5,9 @@ use serde_json::Value;
 
 use super::*;
 use crate::rollup::rollup_run;
-use crate::testing::{HOUR, Ledger, MINUTE, NOON, at, bucket, cost_of, event, install, record};
+use crate::testing::{
+    HOUR, Ledger, MINUTE, NOON, at, bucket, cost_of, event, install, on_every_kind_of_ledger, record,
+};
 use crate::usage::counters::tests::{one, put_quota, quota};
 
 const SOURCE: &str = "journal-1";
@@ -25,9 +27,7 @@ fn records(numbers: std::ops::Range<u64>) -> Vec<Record> {
     numbers.map(|number| record(number, &event(number, NOON, 10))).collect()
 }
 
-#[tokio::test]
-async fn a_batch_delivered_twice_is_booked_once() {
-    let ledger = Ledger::new().await;
+async fn a_batch_delivered_twice_is_booked_once(ledger: Ledger) {
     let (mut claim, position) = ledger.ingest.claim(SOURCE).await.unwrap();
     assert_eq!(position, None);
     assert_eq!(ledger.ingest.apply(&mut claim, &records(1..6), Sequence::new(5)).await.unwrap(), 5);
@@ -35,27 +35,21 @@ async fn a_batch_delivered_twice_is_booked_once() {
     assert_eq!(totals(&ledger).await, (5, 5, 50));
 }
 
-#[tokio::test]
-async fn of_overlapping_batches_only_the_new_part_is_booked() {
-    let ledger = Ledger::new().await;
+async fn of_overlapping_batches_only_the_new_part_is_booked(ledger: Ledger) {
     let (mut claim, _) = ledger.ingest.claim(SOURCE).await.unwrap();
     ledger.ingest.apply(&mut claim, &records(1..6), Sequence::new(5)).await.unwrap();
     assert_eq!(ledger.ingest.apply(&mut claim, &records(3..9), Sequence::new(8)).await.unwrap(), 3);
     assert_eq!(totals(&ledger).await, (8, 8, 80));
 }
 
-#[tokio::test]
-async fn an_event_that_is_twice_in_a_batch_is_booked_once() {
-    let ledger = Ledger::new().await;
+async fn an_event_that_is_twice_in_a_batch_is_booked_once(ledger: Ledger) {
     let (mut claim, _) = ledger.ingest.claim(SOURCE).await.unwrap();
     let twice = vec![record(1, &event(7, NOON, 10)), record(2, &event(7, NOON, 10))];
     assert_eq!(ledger.ingest.apply(&mut claim, &twice, Sequence::new(2)).await.unwrap(), 1);
     assert_eq!(totals(&ledger).await, (1, 1, 10));
 }
 
-#[tokio::test]
-async fn an_event_that_comes_by_two_sources_is_booked_once() {
-    let ledger = Ledger::new().await;
+async fn an_event_that_comes_by_two_sources_is_booked_once(ledger: Ledger) {
     let (mut first, _) = ledger.ingest.claim(SOURCE).await.unwrap();
     let (mut second, _) = ledger.ingest.claim("journal-2").await.unwrap();
     ledger.ingest.apply(&mut first, &records(1..4), Sequence::new(3)).await.unwrap();
@@ -63,9 +57,7 @@ async fn an_event_that_comes_by_two_sources_is_booked_once() {
     assert_eq!(totals(&ledger).await, (5, 5, 50));
 }
 
-#[tokio::test]
-async fn two_sources_deliver_at_once_and_nothing_is_lost() {
-    let ledger = Ledger::new().await;
+async fn two_sources_deliver_at_once_and_nothing_is_lost(ledger: Ledger) {
     let (mut first, _) = ledger.ingest.claim(SOURCE).await.unwrap();
     let (mut second, _) = ledger.ingest.claim("journal-2").await.unwrap();
     let (of_first, of_second) = (records(1..2_501), records(10_001..12_501));
@@ -77,9 +69,7 @@ async fn two_sources_deliver_at_once_and_nothing_is_lost() {
     assert_eq!(totals(&ledger).await, (5_000, 5_000, 50_000));
 }
 
-#[tokio::test]
-async fn a_restarted_consumer_goes_on_where_the_ledger_is() {
-    let ledger = Ledger::new().await;
+async fn a_restarted_consumer_goes_on_where_the_ledger_is(ledger: Ledger) {
     let (mut claim, _) = ledger.ingest.claim(SOURCE).await.unwrap();
     ledger.ingest.apply(&mut claim, &records(1..6), Sequence::new(9)).await.unwrap();
     let restarted = ledger.another_consumer();
@@ -89,9 +79,7 @@ async fn a_restarted_consumer_goes_on_where_the_ledger_is() {
     assert_eq!(totals(&ledger).await, (7, 7, 70));
 }
 
-#[tokio::test]
-async fn a_journal_that_was_put_back_from_a_copy_loses_and_repeats_nothing() {
-    let ledger = Ledger::new().await;
+async fn a_journal_that_was_put_back_from_a_copy_loses_and_repeats_nothing(ledger: Ledger) {
     let (mut claim, _) = ledger.ingest.claim(SOURCE).await.unwrap();
     ledger.ingest.apply(&mut claim, &records(1..10), Sequence::new(9)).await.unwrap();
     // The copy ends with record 3; the journal then gives out 4 and 5 again, to other events.
@@ -103,9 +91,7 @@ async fn a_journal_that_was_put_back_from_a_copy_loses_and_repeats_nothing() {
     assert_eq!(ledger.ingest.claim(SOURCE).await.unwrap().1, Some(5));
 }
 
-#[tokio::test]
-async fn a_consumer_that_was_replaced_writes_nothing() {
-    let ledger = Ledger::new().await;
+async fn a_consumer_that_was_replaced_writes_nothing(ledger: Ledger) {
     let (mut stale, _) = ledger.ingest.claim(SOURCE).await.unwrap();
     let replacement = ledger.another_consumer();
     let (mut fresh, _) = replacement.claim(SOURCE).await.unwrap();
@@ -115,9 +101,7 @@ async fn a_consumer_that_was_replaced_writes_nothing() {
     assert_eq!(replacement.apply(&mut fresh, &records(1..6), Sequence::new(5)).await.unwrap(), 5);
 }
 
-#[tokio::test]
-async fn a_delivery_that_is_dropped_half_way_leaves_nothing_and_can_be_repeated() {
-    let ledger = Ledger::new().await;
+async fn a_delivery_that_is_dropped_half_way_leaves_nothing_and_can_be_repeated(ledger: Ledger) {
     let (mut claim, _) = ledger.ingest.claim(SOURCE).await.unwrap();
     // Poll it a growing number of times, then drop it: each drop is a crash at another step.
     let batch = records(1..6);
@@ -153,9 +137,7 @@ async fn poll_times<T>(future: impl Future<Output = T>, times: usize) -> bool {
     .await
 }
 
-#[tokio::test]
-async fn a_record_that_is_no_event_is_named_and_what_precedes_it_is_booked() {
-    let ledger = Ledger::new().await;
+async fn a_record_that_is_no_event_is_named_and_what_precedes_it_is_booked(ledger: Ledger) {
     let (mut claim, _) = ledger.ingest.claim(SOURCE).await.unwrap();
     let mut batch = records(1..6);
     batch[2].payload = br#"{"id":"secret text"}"#.to_vec();
@@ -169,9 +151,7 @@ async fn a_record_that_is_no_event_is_named_and_what_precedes_it_is_booked() {
     assert_eq!(totals(&ledger).await, (4, 4, 40));
 }
 
-#[tokio::test]
-async fn events_of_unknown_versions_and_impossible_figures_are_refused() {
-    let ledger = Ledger::new().await;
+async fn events_of_unknown_versions_and_impossible_figures_are_refused(ledger: Ledger) {
     let (mut claim, _) = ledger.ingest.claim(SOURCE).await.unwrap();
     let mut envelope: Value = serde_json::from_slice(&record(1, &event(1, NOON, 10)).payload).unwrap();
     envelope["version"] = "2.0".into();
@@ -189,9 +169,7 @@ async fn events_of_unknown_versions_and_impossible_figures_are_refused() {
     ));
 }
 
-#[tokio::test]
-async fn an_unknown_cost_is_counted_and_never_a_silent_zero() {
-    let ledger = Ledger::new().await;
+async fn an_unknown_cost_is_counted_and_never_a_silent_zero(ledger: Ledger) {
     let (mut claim, _) = ledger.ingest.claim(SOURCE).await.unwrap();
     let mut unknown = event(1, NOON, 10);
     (unknown.cost_nano_usd, unknown.cost_usd) = (None, None);
@@ -230,9 +208,7 @@ async fn stored(ledger: &Ledger, request_id: &'static str) -> Value {
     serde_json::from_str(&json).unwrap()
 }
 
-#[tokio::test]
-async fn a_batch_item_is_booked_once_however_often_its_results_are_downloaded() {
-    let ledger = Ledger::new().await;
+async fn a_batch_item_is_booked_once_however_often_its_results_are_downloaded(ledger: Ledger) {
     let (mut claim, _) = ledger.ingest.claim(SOURCE).await.unwrap();
     let first = download(1, vec![item("a", 10), item("b", 20)]);
     let second = download(2, vec![item("a", 10), item("b", 20), item("c", 30), item("c", 30)]);
@@ -255,9 +231,7 @@ async fn a_batch_item_is_booked_once_however_often_its_results_are_downloaded() 
     assert_eq!(repeated["buckets"], Value::Array(vec![]));
 }
 
-#[tokio::test]
-async fn a_download_that_comes_by_two_sources_among_new_events_is_booked_once() {
-    let ledger = Ledger::new().await;
+async fn a_download_that_comes_by_two_sources_among_new_events_is_booked_once(ledger: Ledger) {
     let (mut first, _) = ledger.ingest.claim(SOURCE).await.unwrap();
     let (mut second, _) = ledger.ingest.claim("journal-2").await.unwrap();
     let one = download(1, vec![item("a", 10), item("b", 20)]);
@@ -268,9 +242,7 @@ async fn a_download_that_comes_by_two_sources_among_new_events_is_booked_once() 
     assert_eq!(stored(&ledger, "req_1").await["input_tokens"], 30);
 }
 
-#[tokio::test]
-async fn known_events_among_more_new_ones_than_a_statement_holds_are_left_out_of_the_sums() {
-    let ledger = Ledger::new().await;
+async fn known_events_among_more_new_ones_than_a_statement_holds_are_left_out_of_the_sums(ledger: Ledger) {
     let (mut first, _) = ledger.ingest.claim(SOURCE).await.unwrap();
     let (mut second, _) = ledger.ingest.claim("journal-2").await.unwrap();
     ledger.ingest.apply(&mut first, &records(300..310), Sequence::new(309)).await.unwrap();
@@ -278,9 +250,7 @@ async fn known_events_among_more_new_ones_than_a_statement_holds_are_left_out_of
     assert_eq!(totals(&ledger).await, (700, 700, 7_000));
 }
 
-#[tokio::test]
-async fn a_download_whose_unpriced_items_were_booked_before_has_a_known_cost() {
-    let ledger = Ledger::new().await;
+async fn a_download_whose_unpriced_items_were_booked_before_has_a_known_cost(ledger: Ledger) {
     let (mut claim, _) = ledger.ingest.claim(SOURCE).await.unwrap();
     let mut unpriced = item("a", 10);
     (unpriced.buckets[0].unit_price_pico_usd, unpriced.buckets[0].amount_pico_usd) = (None, None);
@@ -303,17 +273,13 @@ async fn a_download_whose_unpriced_items_were_booked_before_has_a_known_cost() {
     assert_eq!(second["certainty"], "exact");
 }
 
-#[tokio::test]
-async fn stored_events_carry_the_sequence_of_their_record() {
-    let ledger = Ledger::new().await;
+async fn stored_events_carry_the_sequence_of_their_record(ledger: Ledger) {
     let (mut claim, _) = ledger.ingest.claim(SOURCE).await.unwrap();
     ledger.ingest.apply(&mut claim, &[record(42, &event(1, NOON, 10))], Sequence::new(50)).await.unwrap();
     assert_eq!(stored(&ledger, "req_1").await["sequence"], 42);
 }
 
-#[tokio::test]
-async fn a_late_event_is_added_to_the_closed_hour_and_day() {
-    let ledger = Ledger::new().await;
+async fn a_late_event_is_added_to_the_closed_hour_and_day(ledger: Ledger) {
     let (mut claim, _) = ledger.ingest.claim(SOURCE).await.unwrap();
     ledger.ingest.apply(&mut claim, &[record(1, &event(1, NOON, 10))], Sequence::new(1)).await.unwrap();
     rollup_run(&ledger.db, at(NOON + 26 * HOUR)).await.unwrap();
@@ -330,9 +296,7 @@ async fn a_late_event_is_added_to_the_closed_hour_and_day() {
     }
 }
 
-#[tokio::test]
-async fn budgets_are_read_again_when_one_of_them_changed_and_not_for_a_new_key() {
-    let ledger = Ledger::new().await;
+async fn budgets_are_read_again_when_one_of_them_changed_and_not_for_a_new_key(ledger: Ledger) {
     install(&ledger.db).await;
     let org = |id: &str| quota(id, one(SubjectKind::Org, "org_1"), QuotaUnit::Tokens, QuotaWindow::Month);
     put_quota(&ledger.db, &org("quo_1")).await;
@@ -358,3 +322,25 @@ async fn budgets_are_read_again_when_one_of_them_changed_and_not_for_a_new_key()
     assert!(Arc::ptr_eq(&known[0], &known[1]), "another project");
     assert!(!Arc::ptr_eq(&known[1], &known[2]), "another zone");
 }
+
+on_every_kind_of_ledger!(
+    a_batch_delivered_twice_is_booked_once,
+    of_overlapping_batches_only_the_new_part_is_booked,
+    an_event_that_is_twice_in_a_batch_is_booked_once,
+    an_event_that_comes_by_two_sources_is_booked_once,
+    two_sources_deliver_at_once_and_nothing_is_lost,
+    a_restarted_consumer_goes_on_where_the_ledger_is,
+    a_journal_that_was_put_back_from_a_copy_loses_and_repeats_nothing,
+    a_consumer_that_was_replaced_writes_nothing,
+    a_delivery_that_is_dropped_half_way_leaves_nothing_and_can_be_repeated,
+    a_record_that_is_no_event_is_named_and_what_precedes_it_is_booked,
+    events_of_unknown_versions_and_impossible_figures_are_refused,
+    an_unknown_cost_is_counted_and_never_a_silent_zero,
+    a_batch_item_is_booked_once_however_often_its_results_are_downloaded,
+    a_download_that_comes_by_two_sources_among_new_events_is_booked_once,
+    known_events_among_more_new_ones_than_a_statement_holds_are_left_out_of_the_sums,
+    a_download_whose_unpriced_items_were_booked_before_has_a_known_cost,
+    stored_events_carry_the_sequence_of_their_record,
+    a_late_event_is_added_to_the_closed_hour_and_day,
+    budgets_are_read_again_when_one_of_them_changed_and_not_for_a_new_key,
+);
