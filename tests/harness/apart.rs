@@ -135,17 +135,24 @@ pub struct ControlPlane {
 impl ControlPlane {
     /// Starts one with the tokens of the tests.
     pub fn start() -> Self {
-        Self::start_on(|_| {})
+        Self::start_with(&[])
+    }
+
+    /// The same with further settings.
+    pub fn start_with(settings: &[(&str, &str)]) -> Self {
+        Self::start_on(settings, |_| {})
     }
 
     /// Starts one on a copy of a data folder whose server is gone.
     pub fn taking_over(left: &Path) -> Self {
-        Self::start_on(|data| copy(left, data))
+        Self::start_on(&[], |data| copy(left, data))
     }
 
-    fn start_on(prepare: impl FnOnce(&Path)) -> Self {
-        let settings = [("MINDWEAVE_ADMIN_TOKEN", ADMIN_TOKEN), ("MINDWEAVE_PROXY_TOKEN", PROXY_TOKEN)];
-        let process = Process::start_on("control-plane", owned(&settings), prepare);
+    fn start_on(settings: &[(&str, &str)], prepare: impl FnOnce(&Path)) -> Self {
+        let mut all =
+            owned(&[("MINDWEAVE_ADMIN_TOKEN", ADMIN_TOKEN), ("MINDWEAVE_PROXY_TOKEN", PROXY_TOKEN)]);
+        all.extend(owned(settings));
+        let process = Process::start_on("control-plane", all, prepare);
         let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
         let mut started = Self { process, gate: Gate::start(), api: nowhere, admin: nowhere };
         started.await_ready();
@@ -188,7 +195,12 @@ impl Proxy {
 
     /// The same with further settings.
     pub fn start_with(upstream: &str, control_plane: &ControlPlane, settings: &[(&str, &str)]) -> Self {
-        let proxy = Self::start_unready(upstream, &control_plane.gate.url(), settings);
+        Self::start_behind(upstream, &control_plane.gate, settings)
+    }
+
+    /// The same behind a gate.
+    pub fn start_behind(upstream: &str, control_planes: &Gate, settings: &[(&str, &str)]) -> Self {
+        let proxy = Self::start_unready(upstream, &control_planes.url(), settings);
         proxy.await_ready();
         proxy
     }
@@ -275,7 +287,8 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
-/// A port that leads to another one, or nowhere. Its threads end with the test process.
+/// A port that leads to another one, to several in turn as a load balancer does, or nowhere. Its threads end with the test
+/// process.
 pub struct Gate {
     addr: SocketAddr,
     way: Arc<Mutex<Way>>,
@@ -283,12 +296,14 @@ pub struct Gate {
 
 #[derive(Default)]
 struct Way {
-    to: Option<SocketAddr>,
+    to: Vec<SocketAddr>,
+    turn: usize,
     open: Vec<TcpStream>,
 }
 
 impl Gate {
-    fn start() -> Self {
+    /// One that leads nowhere yet.
+    pub fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let addr = listener.local_addr().expect("a bound socket has an address");
         let way = Arc::new(Mutex::new(Way::default()));
@@ -308,6 +323,11 @@ impl Gate {
 
     /// Leads new connections there, or closes them at once; cuts those that are open.
     pub fn lead_to(&self, to: Option<SocketAddr>) {
+        self.share_among(to.into_iter().collect());
+    }
+
+    /// Leads new connections to these in turn, passing over those that do not accept; cuts those that are open.
+    pub fn share_among(&self, to: Vec<SocketAddr>) {
         let mut way = self.way.lock().expect("no thread panics while it holds this");
         way.to = to;
         for stream in way.open.drain(..) {
@@ -318,8 +338,10 @@ impl Gate {
 
 fn pass(from: TcpStream, ways: &Mutex<Way>) -> io::Result<()> {
     let mut way = ways.lock().expect("no thread panics while it holds this");
-    let to = way.to.ok_or(io::ErrorKind::NotConnected)?;
-    let to = TcpStream::connect(to)?;
+    way.turn = way.turn.wrapping_add(1);
+    let turns = (0..way.to.len()).map(|place| way.to[(way.turn + place) % way.to.len()]);
+    let to =
+        turns.into_iter().find_map(|to| TcpStream::connect(to).ok()).ok_or(io::ErrorKind::NotConnected)?;
     way.open.extend([from.try_clone()?, to.try_clone()?]);
     for (mut reader, mut writer) in [(from.try_clone()?, to.try_clone()?), (to, from)] {
         std::thread::spawn(move || {

@@ -1,8 +1,10 @@
 //! The control plane's API as a test uses it.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use serde_json::{Value, json};
+use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem};
 
 use super::eventually;
 
@@ -18,6 +20,19 @@ impl Ledger {
     pub fn new(addr: SocketAddr, token: &str) -> Self {
         let config = ureq::Agent::config_builder().http_status_as_error(false).build();
         Self { base: format!("http://{addr}"), token: format!("Bearer {token}"), agent: config.into() }
+    }
+
+    /// A client for the API at this address over TLS, which trusts these authorities (PEM) alone.
+    pub fn secured(addr: SocketAddr, token: &str, authorities: &str) -> Self {
+        let roots: Vec<Certificate<'static>> = parse_pem(authorities.as_bytes())
+            .filter_map(|item| match item {
+                Ok(PemItem::Certificate(certificate)) => Some(certificate),
+                _ => None,
+            })
+            .collect();
+        let tls = TlsConfig::builder().root_certs(RootCerts::Specific(Arc::new(roots))).build();
+        let config = ureq::Agent::config_builder().http_status_as_error(false).tls_config(tls).build();
+        Self { base: format!("https://{addr}"), token: format!("Bearer {token}"), agent: config.into() }
     }
 
     /// GETs a path; fails the test unless the answer is a success.

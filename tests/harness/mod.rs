@@ -11,10 +11,12 @@
 
 pub mod apart;
 pub mod clients;
+pub mod cluster;
 pub mod governed;
 pub mod http;
 pub mod ledger;
 pub mod memory;
+pub mod numbered;
 pub mod recordings;
 pub mod server;
 pub mod simulator;
