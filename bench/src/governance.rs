@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::Effort;
 use crate::load::{self, Round};
-use crate::process::{Server, Simulator};
+use crate::process::{Part, Simulator};
 use crate::report::{Report, Row};
 
 /// How many policies are in force: an organisation's, a team's and a project's together.
@@ -46,7 +46,7 @@ const SCENARIOS: [Scenario; 3] = [
 /// Runs every scenario.
 pub(crate) async fn run(effort: Effort) -> anyhow::Result<Report> {
     let simulator = Simulator::start()?;
-    let server = Server::start(&simulator.url)?;
+    let server = Part::start("serve", &[("MINDWEAVE_PROXY__UPSTREAM", &simulator.url)])?;
     let free = project(&server, "free")?.1;
     let (governed_id, governed) = project(&server, "governed")?;
     govern(&server, &governed_id)?;
@@ -79,15 +79,15 @@ pub(crate) async fn run(effort: Effort) -> anyhow::Result<Report> {
 }
 
 /// CPU microseconds a request, and what the clients saw.
-async fn measure(server: &Server, request: &[u8], effort: Effort) -> anyhow::Result<(f64, Round)> {
+async fn measure(server: &Part, request: &[u8], effort: Effort) -> anyhow::Result<(f64, Round)> {
     let before = server.cpu_time()?;
-    let round = load::closed_loop(server.proxy, request, effort.connections, effort.round).await?;
+    let round = load::closed_loop(server.proxy()?, request, effort.connections, effort.round).await?;
     let used = server.cpu_time()?.saturating_sub(before);
     let answers = u32::try_from(round.answers).context("too many answers")?;
     Ok((used.as_secs_f64() * 1e6 / f64::from(answers.max(1)), round))
 }
 
-fn project(server: &Server, name: &str) -> anyhow::Result<(String, String)> {
+fn project(server: &Part, name: &str) -> anyhow::Result<(String, String)> {
     let text = |value: &Value, field: &str| value.get(field).and_then(Value::as_str).map(str::to_owned);
     let project = server.post("/projects", &json!({ "name": name }))?;
     let id = text(&project, "id").context("a project's id")?;
@@ -96,7 +96,7 @@ fn project(server: &Server, name: &str) -> anyhow::Result<(String, String)> {
     Ok((id, text(&key, "secret").context("a key's secret")?))
 }
 
-fn govern(server: &Server, project: &str) -> anyhow::Result<()> {
+fn govern(server: &Part, project: &str) -> anyhow::Result<()> {
     let scope = json!({ "project": project });
     for number in 0..POLICIES {
         let rego = format!(

@@ -3,8 +3,10 @@
 //! Two variants take turns in short rounds and the medians are compared: this way a busy machine slows both. What counts is
 //! CPU time of the proxy's process for a request (user and system, from `/proc`); latency is shown beside it.
 
+mod cpu;
 mod governance;
 mod load;
+mod pipeline;
 mod process;
 mod report;
 
@@ -33,10 +35,16 @@ struct Cli {
     results: Option<PathBuf>,
 }
 
-#[derive(Clone, Copy, Debug, Subcommand)]
+#[derive(Clone, Debug, Subcommand)]
 enum Suite {
     /// What policies, limits and budgets add to a request: all of them on against none, in one process
     Governance,
+    /// The way of events from journals through Kafka into the ledger, on each engine
+    Pipeline(pipeline::Effort),
+    /// How long after the end of an answer a query sees it, with everything as processes of their own
+    Delay(pipeline::Effort),
+    /// Whether queries over sums slow down as the tables grow
+    Growth(pipeline::Effort),
 }
 
 /// How hard and how long each round is.
@@ -52,10 +60,11 @@ fn main() -> anyhow::Result<()> {
     let effort =
         Effort { rounds: cli.rounds, round: Duration::from_secs(cli.seconds), connections: cli.connections };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let report = runtime.block_on(async {
-        match cli.suite {
-            Suite::Governance => governance::run(effort).await,
-        }
-    })?;
-    report.publish(cli.results.as_deref())
+    let results = cli.results.as_deref();
+    match cli.suite {
+        Suite::Governance => runtime.block_on(governance::run(effort))?.publish(results),
+        Suite::Pipeline(effort) => report::publish("pipeline", &pipeline::throughput(&effort)?, results),
+        Suite::Delay(effort) => report::publish("delay", &pipeline::delay(&effort)?, results),
+        Suite::Growth(effort) => report::publish("growth", &pipeline::growth(&effort)?, results),
+    }
 }

@@ -9,8 +9,12 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail};
 use serde_json::Value;
 
-/// The admin token of the server under test.
+use crate::cpu;
+
+/// The admin token of the processes under test.
 const ADMIN_TOKEN: &str = "admin-token-of-the-bench";
+/// The token between them.
+const PROXY_TOKEN: &str = "proxy-token-of-the-bench";
 /// How long a process may take to be ready.
 const START_DEADLINE: Duration = Duration::from_secs(20);
 
@@ -20,17 +24,6 @@ pub(crate) struct Simulator {
     child: Child,
     /// Its base URL.
     pub(crate) url: String,
-}
-
-/// A server under test.
-#[derive(Debug)]
-pub(crate) struct Server {
-    child: Child,
-    folder: tempfile::TempDir,
-    /// Where requests go.
-    pub(crate) proxy: SocketAddr,
-    api: String,
-    agent: ureq::Agent,
 }
 
 impl Simulator {
@@ -45,31 +38,63 @@ impl Simulator {
     }
 }
 
-impl Server {
-    /// Starts `mindweave serve` in front of this upstream.
-    pub(crate) fn start(upstream: &str) -> anyhow::Result<Self> {
+/// One command of the binary with its own folder.
+#[derive(Debug)]
+pub(crate) struct Part {
+    child: Child,
+    folder: tempfile::TempDir,
+    endpoints: Value,
+    agent: ureq::Agent,
+}
+
+impl Part {
+    /// Starts it and waits until it listens.
+    pub(crate) fn start(part: &str, settings: &[(&str, &str)]) -> anyhow::Result<Self> {
         let folder = tempfile::tempdir()?;
         let data = folder.path().join("data");
-        let child = command()?
-            .arg("serve")
+        let mut child = command()?
+            .arg(part)
             .env("MINDWEAVE_DATA_DIR", &data)
             .env("MINDWEAVE_PROXY__LISTEN", "127.0.0.1:0")
             .env("MINDWEAVE_PROXY__ADMIN_LISTEN", "127.0.0.1:0")
             .env("MINDWEAVE_CONTROL_PLANE__LISTEN", "127.0.0.1:0")
-            .env("MINDWEAVE_PROXY__UPSTREAM", upstream)
+            .env("MINDWEAVE_CONTROL_PLANE__ADMIN_LISTEN", "127.0.0.1:0")
             .env("MINDWEAVE_ADMIN_TOKEN", ADMIN_TOKEN)
+            .env("MINDWEAVE_PROXY_TOKEN", PROXY_TOKEN)
+            .envs(settings.iter().copied())
             .spawn()
-            .context("mindweave serve")?;
-        let endpoints = await_condition("mindweave is ready", || endpoints(&data))?;
-        let address = |name: &str| endpoints.get(name).and_then(Value::as_str).map(str::to_owned);
-        let proxy = address("proxy").context("no proxy address")?.parse()?;
-        let api = format!("http://{}", address("control_plane").context("no API address")?);
-        Ok(Self { child, folder, proxy, api, agent: ureq::Agent::new_with_defaults() })
+            .with_context(|| format!("mindweave {part}"))?;
+        let ready = await_condition("mindweave is ready", || endpoints(&data));
+        if ready.is_err() {
+            end(&mut child);
+        }
+        Ok(Self { child, folder: folder, endpoints: ready?, agent: ureq::Agent::new_with_defaults() })
+    }
+
+    /// Where requests go.
+    pub(crate) fn proxy(&self) -> anyhow::Result<SocketAddr> {
+        Ok(self.address("proxy")?.parse()?)
+    }
+
+    /// The base URL of the API.
+    pub(crate) fn api_url(&self) -> anyhow::Result<String> {
+        Ok(format!("http://{}", self.address("control_plane")?))
+    }
+
+    fn address(&self, name: &str) -> anyhow::Result<&str> {
+        self.endpoints.get(name).and_then(Value::as_str).with_context(|| format!("no address of {name}"))
+    }
+
+    /// GETs from the API.
+    pub(crate) fn get(&self, path: &str) -> anyhow::Result<Value> {
+        let request = self.agent.get(format!("{}{path}", self.api_url()?));
+        let mut answer = request.header("authorization", format!("Bearer {ADMIN_TOKEN}")).call()?;
+        Ok(serde_json::from_str(&answer.body_mut().read_to_string()?)?)
     }
 
     /// POSTs to the API.
     pub(crate) fn post(&self, path: &str, body: &Value) -> anyhow::Result<Value> {
-        let request = self.agent.post(format!("{}{path}", self.api));
+        let request = self.agent.post(format!("{}{path}", self.api_url()?));
         let answer = request.header("authorization", format!("Bearer {ADMIN_TOKEN}")).send_json(body);
         let mut answer = answer.with_context(|| format!("POST {path}"))?;
         Ok(serde_json::from_str(&answer.body_mut().read_to_string()?)?)
@@ -77,28 +102,19 @@ impl Server {
 
     /// PUTs to the API.
     pub(crate) fn put(&self, path: &str, body: &Value) -> anyhow::Result<()> {
-        let request = self.agent.put(format!("{}{path}", self.api));
+        let request = self.agent.put(format!("{}{path}", self.api_url()?));
         let answer = request.header("authorization", format!("Bearer {ADMIN_TOKEN}")).send_json(body);
         answer.map(drop).with_context(|| format!("PUT {path}"))
     }
 
     /// CPU time that the process has used, user and system, of all its threads.
     pub(crate) fn cpu_time(&self) -> anyhow::Result<Duration> {
-        let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id()))?;
-        // Fields 14 and 15, proc(5); the second field may hold blanks and parentheses.
-        let fields: Vec<_> = stat.rsplit_once(')').context("a stat line")?.1.split_whitespace().collect();
-        let ticks = |index: usize| fields.get(index).and_then(|field| field.parse::<u64>().ok());
-        let (user, system) = ticks(11).zip(ticks(12)).context("times in a stat line")?;
-        let a_second = rustix::param::clock_ticks_per_second();
-        Ok(Duration::from_micros(user.saturating_add(system).saturating_mul(1_000_000) / a_second.max(1)))
+        cpu::of(self.child.id())
     }
 
     /// Resident memory in bytes.
     pub(crate) fn resident_bytes(&self) -> anyhow::Result<u64> {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("VmRSS")?;
-        let kib: u64 = line.trim().trim_end_matches("kB").trim().parse()?;
-        Ok(kib.saturating_mul(1_024))
+        cpu::resident_bytes(self.child.id())
     }
 
     /// Where its data lies.
@@ -107,13 +123,13 @@ impl Server {
     }
 }
 
-impl Drop for Simulator {
+impl Drop for Part {
     fn drop(&mut self) {
         end(&mut self.child);
     }
 }
 
-impl Drop for Server {
+impl Drop for Simulator {
     fn drop(&mut self) {
         end(&mut self.child);
     }

@@ -74,14 +74,8 @@ impl Report {
 
     /// Prints the report, and writes it into the folder under the suite's title and the commit.
     pub(crate) fn publish(&self, folder: Option<&Path>) -> anyhow::Result<()> {
-        let text = self.text()?;
-        io::stdout().lock().write_all(text.as_bytes())?;
-        if let Some(folder) = folder {
-            let suite = self.title.split(':').next().unwrap_or_default().to_lowercase();
-            fs::create_dir_all(folder)?;
-            fs::write(folder.join(format!("{suite}-{}.md", commit())), text)?;
-        }
-        Ok(())
+        let suite = self.title.split(':').next().unwrap_or_default().to_lowercase();
+        publish(&suite, &self.text()?, folder)
     }
 
     fn text(&self) -> anyhow::Result<String> {
@@ -115,6 +109,16 @@ impl Report {
     }
 }
 
+/// Prints a report, and writes it into the folder under the suite's name and the commit.
+pub(crate) fn publish(suite: &str, text: &str, folder: Option<&Path>) -> anyhow::Result<()> {
+    io::stdout().lock().write_all(text.as_bytes())?;
+    if let Some(folder) = folder {
+        fs::create_dir_all(folder)?;
+        fs::write(folder.join(format!("{suite}-{}.md", commit())), text)?;
+    }
+    Ok(())
+}
+
 /// The commit that was measured, as far as git knows.
 fn commit() -> String {
     let output = Command::new("git").args(["rev-parse", "--short", "HEAD"]).output();
@@ -123,7 +127,7 @@ fn commit() -> String {
 }
 
 /// Processor, cores, kernel, day and commit.
-fn machine() -> String {
+pub(crate) fn machine() -> String {
     let cpuinfo = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let model =
         cpuinfo.lines().find_map(|line| line.strip_prefix("model name")).unwrap_or("unknown processor");
