@@ -19,6 +19,7 @@ use crate::http::problem::chain;
 use crate::http::tls::{Tls, TlsError};
 use crate::http::{router, server};
 use crate::leadership::Leadership;
+use crate::intake::{self, Desk};
 use crate::metrics;
 use crate::projects::{HomeError, home_ensure};
 use crate::proxies::{Door, REFRESH_PERIOD, REFRESH_TASK, Tokens, TokensError};
@@ -121,6 +122,7 @@ pub struct ControlPlane {
     ingest: Ingest,
     feeds: UsageFeeds,
     reserved: ReservedSource,
+    desk: Option<Arc<Desk>>,
     tasks: Tasks,
 }
 
@@ -152,6 +154,9 @@ impl ControlPlane {
         let mut tasks = Tasks::new();
         let tls = config.tls.map(|tls| Tls::start(tls, &mut tasks)).transpose()?;
         let reserved = ReservedSource::default();
+        let kept = config.retention.raw;
+        let desk = |events| Arc::new(Desk::new(events, publisher.snapshots(), home.org_id.clone(), kept));
+        let desk = config.events.map(desk);
         let app = App {
             db: db.clone(),
             publisher: Arc::clone(&publisher),
@@ -176,10 +181,11 @@ impl ControlPlane {
         let tokens = Tokens::start(db.clone(), config.proxy_token.as_ref()).await?;
         spawn_token_refresh(&mut tasks, &tokens);
         let door = Door::new(tokens, tls.clone());
-        let router = router::build(app, token, internal, door);
+        let events = desk.as_ref().map(|desk| intake::routes(Arc::clone(desk), token.clone()));
+        let router = router::build(app, token, internal, door, events.unwrap_or_default());
         tasks.spawn("api", server::serve(listener, router, tls, tasks.stop()));
         spawn_background(&mut tasks, &db, &publisher, config.retention);
-        Ok(Self { local_addr, db, publisher, ingest, feeds, reserved, tasks })
+        Ok(Self { local_addr, db, publisher, ingest, feeds, reserved, desk, tasks })
     }
 
     /// Where the API listens.
@@ -213,6 +219,14 @@ impl ControlPlane {
     pub fn show_reserved(&self, view: Arc<dyn ReservedView>) {
         if self.reserved.set(view).is_err() {
             tracing::warn!("a second source of reservations was not taken");
+        }
+    }
+
+    /// Takes no events of other producers from now on. When this returns, those that were or will be accepted are in the
+    /// journal of [`EventIntake`](crate::EventIntake), which can be shipped to its end.
+    pub fn refuse_events(&self) {
+        if let Some(desk) = &self.desk {
+            desk.close();
         }
     }
 

@@ -24,6 +24,50 @@ const HANDSHAKE_FAILURES: &str = "mindweave_control_plane_tls_handshake_failures
 /// Requests of proxies that were refused. Label `reason`.
 const PROXIES_REFUSED: &str = "mindweave_control_plane_refused_proxy_requests_total";
 
+/// Events that other producers sent. Label `result`: `accepted`; `duplicate`, twice in a request; `rejected`.
+const EVENTS_RECEIVED: &str = "mindweave_control_plane_received_events_total";
+/// Requests with events of other producers that were refused as a whole. Label `reason`.
+const EVENT_REQUESTS_REFUSED: &str = "mindweave_control_plane_refused_event_requests_total";
+
+/// Why a request with events was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum EventRefusal {
+    /// It has no credential that opens this.
+    Unauthorized,
+    /// Its body cannot be read.
+    Malformed,
+    /// Its body is too large, or has too many events.
+    TooLarge,
+    /// The journal has no room.
+    JournalFull,
+    /// The journal does not work, or something else here.
+    Failed,
+    /// The process is about to end.
+    Stopping,
+}
+
+impl EventRefusal {
+    const ALL: [Self; 6] = [
+        Self::Unauthorized,
+        Self::Malformed,
+        Self::TooLarge,
+        Self::JournalFull,
+        Self::Failed,
+        Self::Stopping,
+    ];
+
+    fn text(self) -> &'static str {
+        match self {
+            Self::Unauthorized => "unauthorized",
+            Self::Malformed => "malformed",
+            Self::TooLarge => "too_large",
+            Self::JournalFull => "journal_full",
+            Self::Failed => "failed",
+            Self::Stopping => "stopping",
+        }
+    }
+}
+
 /// Why a TLS handshake failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum HandshakeFailure {
@@ -102,6 +146,12 @@ pub(crate) fn register() {
     for reason in ProxyRefusal::ALL {
         metrics::counter!(PROXIES_REFUSED, "reason" => reason.text()).increment(0);
     }
+    metrics::describe_counter!(EVENTS_RECEIVED, "events that other producers sent, by what became of them");
+    metrics::describe_counter!(EVENT_REQUESTS_REFUSED, "requests with events that were refused, by reason");
+    for reason in EventRefusal::ALL {
+        metrics::counter!(EVENT_REQUESTS_REFUSED, "reason" => reason.text()).increment(0);
+    }
+    events_received(0, 0, 0);
     events_ingested(0, 0);
     live_lagged(0);
     for task in TASKS {
@@ -114,6 +164,19 @@ pub(crate) fn events_ingested(new: usize, repeated: usize) {
     let count = |events: usize| u64::try_from(events).unwrap_or(u64::MAX);
     metrics::counter!(EVENTS_INGESTED, "result" => "new").increment(count(new));
     metrics::counter!(EVENTS_INGESTED, "result" => "repeated").increment(count(repeated));
+}
+
+/// Counts events that other producers sent.
+pub(crate) fn events_received(accepted: usize, duplicates: usize, rejected: usize) {
+    for (result, events) in [("accepted", accepted), ("duplicate", duplicates), ("rejected", rejected)] {
+        metrics::counter!(EVENTS_RECEIVED, "result" => result)
+            .increment(u64::try_from(events).unwrap_or(u64::MAX));
+    }
+}
+
+/// Counts a refused request with events.
+pub(crate) fn events_refused(reason: EventRefusal) {
+    metrics::counter!(EVENT_REQUESTS_REFUSED, "reason" => reason.text()).increment(1);
 }
 
 /// Records the time of an ingest transaction.

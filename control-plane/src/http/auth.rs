@@ -44,6 +44,11 @@ impl AdminToken {
     pub(crate) fn new(token: &Secret) -> Result<Self, NoEntropy> {
         Token::new(token).map(Self)
     }
+
+    /// Whether this is it.
+    pub(crate) fn matches(&self, presented: &[u8]) -> bool {
+        self.0.matches(presented)
+    }
 }
 
 /// Lets a request through that carries the admin token.
@@ -77,7 +82,7 @@ pub(crate) fn presented(request: &Request) -> Presented<'_> {
 }
 
 /// The token of a `Bearer` credential; the scheme's letter case does not matter (RFC 9110, section 11.1).
-fn bearer(value: &[u8]) -> Option<&[u8]> {
+pub(crate) fn bearer(value: &[u8]) -> Option<&[u8]> {
     let (scheme, token) = value.split_at_checked(b"bearer ".len())?;
     scheme.eq_ignore_ascii_case(b"bearer ").then(|| token.trim_ascii())
 }

@@ -35,12 +35,15 @@ pub(crate) enum Code {
     NameTaken,
     ChangedMeanwhile,
     TooMany,
+    InvalidEvent,
     InvalidPolicy,
     IntervalNotKept,
     RangeTooWide,
     TooManySubscribers,
     Timeout,
     Busy,
+    JournalFull,
+    JournalFailed,
     Internal,
 }
 
@@ -53,9 +56,11 @@ impl Code {
             }
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
-            Self::InvalidJson | Self::InvalidParameter | Self::InvalidCursor | Self::BodyUnreadable => {
-                StatusCode::BAD_REQUEST
-            }
+            Self::InvalidJson
+            | Self::InvalidEvent
+            | Self::InvalidParameter
+            | Self::InvalidCursor
+            | Self::BodyUnreadable => StatusCode::BAD_REQUEST,
             Self::InvalidField | Self::InvalidPolicy | Self::IntervalNotKept | Self::RangeTooWide => {
                 StatusCode::UNPROCESSABLE_ENTITY
             }
@@ -66,7 +71,11 @@ impl Code {
             | Self::NameTaken
             | Self::ChangedMeanwhile
             | Self::TooMany => StatusCode::CONFLICT,
-            Self::TooManySubscribers | Self::Timeout | Self::Busy => StatusCode::SERVICE_UNAVAILABLE,
+            Self::TooManySubscribers
+            | Self::Timeout
+            | Self::Busy
+            | Self::JournalFull
+            | Self::JournalFailed => StatusCode::SERVICE_UNAVAILABLE,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
@@ -128,6 +137,16 @@ impl Problem {
         Self { code, detail: sentences.join("; "), errors }
     }
 
+    /// Some parts of the request were refused, which `detail` sums up.
+    pub(crate) fn with_errors(code: Code, detail: impl Into<String>, errors: Vec<Fault>) -> Self {
+        Self { code, detail: detail.into(), errors }
+    }
+
+    /// What went wrong.
+    pub(crate) fn code(&self) -> Code {
+        self.code
+    }
+
     /// Something failed on our side. The cause goes to the log, not to the client.
     pub(crate) fn internal(cause: &(dyn Error + 'static)) -> Self {
         tracing::error!(error = %chain(cause), "request failed");
@@ -186,7 +205,7 @@ impl IntoResponse for Problem {
         set(CONTENT_TYPE, "application/problem+json");
         match self.code {
             Code::Unauthorized => drop(set(WWW_AUTHENTICATE, "Bearer realm=\"mindweave\"")),
-            Code::Busy | Code::Timeout => drop(set(RETRY_AFTER, BUSY_RETRY_AFTER)),
+            Code::Busy | Code::Timeout | Code::JournalFull | Code::JournalFailed => drop(set(RETRY_AFTER, BUSY_RETRY_AFTER)),
             _ => {}
         }
         response

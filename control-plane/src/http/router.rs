@@ -25,8 +25,8 @@ const MAX_POLICY_BODY_BYTES: usize = 4 * 1024 * 1024;
 /// Longest time to an answer's head, arrival of the body included.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Builds the API, and beside it what proxies use, whose routes come with their own state.
-pub(crate) fn build(app: App, token: AdminToken, internal: Router<App>, door: Door) -> Router {
+/// Builds the API, and beside it what proxies and other producers of events use, whose routes come with their own state.
+pub(crate) fn build(app: App, token: AdminToken, internal: Router<App>, door: Door, events: Router<App>) -> Router {
     let tokens = door.tokens().clone();
     let internal = internal.layer(middleware::from_fn_with_state(door, proxies::require));
     Router::new()
@@ -44,6 +44,7 @@ pub(crate) fn build(app: App, token: AdminToken, internal: Router<App>, door: Do
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
         .layer(middleware::from_fn_with_state(token, auth::require))
         .merge(internal)
+        .merge(events.method_not_allowed_fallback(method_not_allowed))
         .layer(middleware::from_fn(deadline))
         .layer(middleware::from_fn(close_after_refused_body))
         .with_state(app)

@@ -16,9 +16,11 @@ pub(crate) mod totals;
 
 #[cfg(test)]
 pub(crate) use decode::decode;
+pub(crate) use decode::{MAX_COST, MAX_FIGURE};
 pub(crate) use feed::FEED_TASK;
 pub use feed::{UsageFeeds, UsageSubscription};
 pub(crate) use ingest::{Claim, Ingest, IngestError};
 pub(crate) use live::LiveEvents;
 pub(crate) use routes::routes;
+pub(crate) use store::event_type_text;
 pub use sink::{UsageSink, UsageSinks};
