@@ -6,12 +6,14 @@ use std::time::Duration;
 
 use mindweave_eventlog::{ReadLimits, Record, Sequence};
 use rdkafka::error::KafkaError as ClientError;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::dead_letters::Letter;
 use super::fetcher::Queue;
 use super::message::{Aside, Content, Taken, Taker};
 
+/// How often a queue is looked at though nothing was said of it. A wake-up that got lost would stop its partition for ever.
+const LOOK: Duration = Duration::from_secs(1);
 /// Messages taken before other tasks of the thread get their turn: about a tenth of a millisecond.
 const MESSAGES_PER_TURN: usize = 128;
 
@@ -106,7 +108,12 @@ impl Collector {
         if self.taken.is_multiple_of(MESSAGES_PER_TURN) {
             tokio::task::yield_now().await;
         }
-        match self.queue.recv().await {
+        let message = loop {
+            if let Ok(message) = timeout(LOOK, self.queue.recv()).await {
+                break message;
+            }
+        };
+        match message {
             Ok(message) => {
                 let taken = self.taker.take(&message);
                 self.gathered.push(taken);

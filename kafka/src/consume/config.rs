@@ -140,6 +140,7 @@ impl ConsumerConfig {
             .set("enable.idempotence", "true")
             .set("acks", "all")
             .set("linger.ms", "0") // a partition waits for each
+            .set("batch.num.messages", "1") // brokers refuse a whole batch as too large
             .set("compression.type", kafka.compression.name())
             .set("message.max.bytes", MAX_DEAD_LETTER_BYTES.to_string())
             .set("message.timeout.ms", millis(DEAD_LETTER_TIMEOUT))

@@ -39,7 +39,10 @@ impl<S: EventSink> Worker<S> {
                 continue;
             }
             match self.offer(source, &mut portion).await {
-                Answer::Taken => self.stored(portion.through, portion.records.len()),
+                Answer::Taken => {
+                    self.stored(portion.through, portion.records.len());
+                    self.newest = portion.records.pop();
+                }
                 Answer::Poison { index, reason } => {
                     let (before, letter, after) = portion.split(index, reason);
                     self.put_aside(letter.into_iter().collect()).await?;
@@ -52,6 +55,26 @@ impl<S: EventSink> Worker<S> {
                     }
                 }
             }
+        }
+        self.pass(source, last).await
+    }
+
+    /// Takes the ledger past dead letters that no event came after, with the last event that it has: a position does not move
+    /// without one. Before the first event of all it stays, and the letters are written again after a restart.
+    async fn pass(&mut self, source: &str, last: Sequence) -> Result<(), Ended> {
+        while self.ledger < Some(last) {
+            let Some(record) = self.newest.take() else { return Ok(()) };
+            let mut portion =
+                Portion { records: vec![record], asides: vec![Aside::default()], through: last };
+            match self.offer(source, &mut portion).await {
+                Answer::Taken => self.stored(last, 0),
+                Answer::Poison { .. } => return Ok(()), // it was none before, and it is booked
+                Answer::Failed(error) => {
+                    self.wait(chain(&*error)).await?;
+                    self.reclaim(source, &mut portion).await?;
+                }
+            }
+            self.newest = portion.records.pop();
         }
         Ok(())
     }
@@ -141,10 +164,7 @@ impl Portion {
         };
         let poison = self.records.pop().zip(self.asides.pop());
         let letter = poison.map(|(record, aside)| aside.letter(record, reason));
-        // With nothing behind the poison, what is before it takes the ledger past it.
-        if !after.records.is_empty() {
-            self.through = self.records.last().map_or(Sequence::ZERO, |record| record.sequence);
-        }
+        self.through = self.records.last().map_or(Sequence::ZERO, |record| record.sequence);
         (self, letter, after)
     }
 }

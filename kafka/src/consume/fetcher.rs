@@ -13,6 +13,7 @@ use parking_lot::Mutex;
 use rdkafka::consumer::stream_consumer::StreamPartitionQueue;
 use rdkafka::consumer::{Consumer as _, ConsumerContext, StreamConsumer};
 use rdkafka::{Offset, TopicPartitionList};
+use tokio::sync::oneshot;
 use tokio::task::spawn_blocking;
 
 use super::config::ConsumerConfig;
@@ -72,30 +73,42 @@ impl Fetcher {
     /// Begins to read a partition at an offset, anew if it was read before.
     pub(super) async fn begin(&self, partition: i32, offset: i64) -> Result<Queue, KafkaError> {
         let fetcher = self.clone();
-        let begun = spawn_blocking(move || {
-            fetcher.release(partition);
-            // Before the first fetch: what comes earlier would go to the client's common queue.
-            let queue = fetcher.consumer.split_partition_queue(&fetcher.topic, partition);
-            let queue = queue.ok_or_else(|| KafkaError::Client { reason: "no such partition".to_owned() })?;
-            let mut list = TopicPartitionList::new();
-            list.add_partition_offset(&fetcher.topic, partition, Offset::Offset(offset))?;
-            fetcher.consumer.incremental_assign(&list)?;
-            fetcher.reading.lock().insert(partition);
-            Ok(queue)
+        let (begun, queue) = oneshot::channel();
+        let task = spawn_blocking(move || {
+            // To the end: a queue that is dropped takes the wake-ups of the partition's next queue with it.
+            let mut reading = fetcher.reading.lock();
+            fetcher.release(&mut reading, partition);
+            let read = fetcher.read(&mut reading, partition, offset);
+            if begun.send(read).is_err() {
+                fetcher.release(&mut reading, partition); // whoever wanted it is gone
+            }
         });
-        begun.await.map_err(ended)?
+        task.await.map_err(ended)?;
+        queue.await.unwrap_or_else(|_| Err(KafkaError::Client { reason: "reading did not begin".to_owned() }))
+    }
+
+    fn read(&self, reading: &mut BTreeSet<i32>, partition: i32, offset: i64) -> Result<Queue, KafkaError> {
+        // Before the first fetch: what comes earlier would go to the client's common queue.
+        let queue = self.consumer.split_partition_queue(&self.topic, partition);
+        let queue = queue.ok_or_else(|| KafkaError::Client { reason: "no such partition".to_owned() })?;
+        let mut list = TopicPartitionList::new();
+        list.add_partition_offset(&self.topic, partition, Offset::Offset(offset))?;
+        self.consumer.incremental_assign(&list)?;
+        reading.insert(partition);
+        Ok(queue)
     }
 
     /// Stops reading a partition. Whoever has its queue must have dropped it.
     pub(super) async fn end(&self, partition: i32) {
         let fetcher = self.clone();
-        if let Err(error) = spawn_blocking(move || fetcher.release(partition)).await {
+        let release = move || fetcher.release(&mut fetcher.reading.lock(), partition);
+        if let Err(error) = spawn_blocking(release).await {
             tracing::error!(%error, partition, "reading of a partition was not ended");
         }
     }
 
-    fn release(&self, partition: i32) {
-        if !self.reading.lock().remove(&partition) {
+    fn release(&self, reading: &mut BTreeSet<i32>, partition: i32) {
+        if !reading.remove(&partition) {
             return;
         }
         let mut list = TopicPartitionList::new();

@@ -31,6 +31,7 @@ pub(super) enum Content {
 }
 
 /// What a message has beside its value, as long as it may become a dead letter.
+#[derive(Default)]
 pub(super) struct Aside {
     key: Option<Vec<u8>>,
     timestamp: Option<i64>,
