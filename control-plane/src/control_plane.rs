@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mindweave_policy::{Secret, SnapshotStore};
+use tokio::sync::watch::Receiver;
 
 use crate::app::App;
 use crate::clock;
@@ -18,8 +19,8 @@ use crate::http::auth::AdminToken;
 use crate::http::problem::chain;
 use crate::http::tls::{Tls, TlsError};
 use crate::http::{router, server};
-use crate::leadership::Leadership;
 use crate::intake::{self, Desk};
+use crate::leadership::Leadership;
 use crate::metrics;
 use crate::projects::{HomeError, home_ensure};
 use crate::proxies::{Door, REFRESH_PERIOD, REFRESH_TASK, Tokens, TokensError};
@@ -122,6 +123,7 @@ pub struct ControlPlane {
     ingest: Ingest,
     feeds: UsageFeeds,
     reserved: ReservedSource,
+    reaches_database: Receiver<bool>,
     desk: Option<Arc<Desk>>,
     tasks: Tasks,
 }
@@ -184,8 +186,10 @@ impl ControlPlane {
         let events = desk.as_ref().map(|desk| intake::routes(Arc::clone(desk), token.clone()));
         let router = router::build(app, token, internal, door, events.unwrap_or_default());
         tasks.spawn("api", server::serve(listener, router, tls, tasks.stop()));
-        spawn_background(&mut tasks, &db, &publisher, config.retention);
-        Ok(Self { local_addr, db, publisher, ingest, feeds, reserved, desk, tasks })
+        let leadership = Leadership::seek(&mut tasks, &db);
+        let reaches_database = leadership.reaches_database();
+        spawn_background(&mut tasks, &db, &publisher, &leadership, config.retention);
+        Ok(Self { local_addr, db, publisher, ingest, feeds, reserved, reaches_database, desk, tasks })
     }
 
     /// Where the API listens.
@@ -196,6 +200,11 @@ impl ControlPlane {
     /// Where proxies in this process read what is in force. A change through the API is there before its answer is sent.
     pub fn snapshots(&self) -> Arc<SnapshotStore> {
         self.publisher.snapshots()
+    }
+
+    /// Whether the database can be reached, as it changes. While it cannot, the API answers 503, and events stay where they are.
+    pub fn reaches_database(&self) -> Receiver<bool> {
+        self.reaches_database.clone()
     }
 
     /// A consumer of events. Several may be used at a time, each for its own sources; the last to ask for a source's
@@ -256,13 +265,18 @@ fn spawn_token_refresh(tasks: &mut Tasks, tokens: &Tokens) {
     });
 }
 
-fn spawn_background(tasks: &mut Tasks, db: &Db, publisher: &Arc<Publisher>, retention: Retention) {
+fn spawn_background(
+    tasks: &mut Tasks,
+    db: &Db,
+    publisher: &Arc<Publisher>,
+    leadership: &Leadership,
+    retention: Retention,
+) {
     let publisher = Arc::clone(publisher);
     tasks.spawn_periodic("snapshot", SNAPSHOT_PERIOD, move || {
         let publisher = Arc::clone(&publisher);
         async move { publisher.catch_up().await }
     });
-    let leadership = Leadership::seek(tasks, db);
     let rollup = db.clone();
     leadership.spawn_periodic(tasks, "rollup", ROLLUP_PERIOD, move || {
         let db = rollup.clone();

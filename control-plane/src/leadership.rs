@@ -1,4 +1,5 @@
-//! Which of the control planes that share a database runs the jobs that must run once.
+//! Which of the control planes that share a database runs the jobs that must run once; and, as it asks all the time, whether
+//! the database can be reached.
 //!
 //! The leader holds a lock of its session with the server. The lock ends with the session, however that ends: an orderly stop,
 //! a kill, a connection that broke; and the server ends a session that says nothing for a while, so that a leader that hangs
@@ -19,22 +20,37 @@ const PERIOD: Duration = Duration::from_secs(2);
 /// An answer of the server that takes longer counts as none.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Tells whether this control plane leads.
+/// Tells whether this control plane leads, and whether it reaches its database.
 #[derive(Clone, Debug)]
-pub(crate) struct Leadership(watch::Receiver<bool>);
+pub(crate) struct Leadership {
+    leads: watch::Receiver<bool>,
+    reaches: watch::Receiver<bool>,
+}
+
+/// What is told.
+struct Tell {
+    leads: watch::Sender<bool>,
+    reaches: watch::Sender<bool>,
+}
 
 impl Leadership {
     /// Starts to ask for it. Without others, as with a file, a control plane leads from the start.
     pub(crate) fn seek(tasks: &mut Tasks, db: &Db) -> Self {
-        let leads = watch::Sender::new(false);
-        let leadership = Self(leads.subscribe());
+        let tell = Tell { leads: watch::Sender::new(false), reaches: watch::Sender::new(true) };
+        let leadership = Self { leads: tell.leads.subscribe(), reaches: tell.reaches.subscribe() };
         metrics::leads(false);
-        tasks.spawn("leadership", seek(db.clone(), leads, tasks.stop()));
+        metrics::reaches_database(true);
+        tasks.spawn("leadership", seek(db.clone(), tell, tasks.stop()));
         leadership
     }
 
+    /// Whether the database can be reached, as it changes.
+    pub(crate) fn reaches_database(&self) -> watch::Receiver<bool> {
+        self.reaches.clone()
+    }
+
     async fn until(&mut self, leads: bool) {
-        if self.0.wait_for(|now| *now == leads).await.is_err() {
+        if self.leads.wait_for(|now| *now == leads).await.is_err() {
             std::future::pending::<()>().await; // who tells is gone, as at the end: nothing changes any more
         }
     }
@@ -72,7 +88,7 @@ impl Leadership {
     }
 }
 
-async fn seek(db: Db, leads: watch::Sender<bool>, mut stop: Stop) {
+async fn seek(db: Db, tell: Tell, mut stop: Stop) {
     let mut ticks = interval(PERIOD);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut session = None;
@@ -82,28 +98,43 @@ async fn seek(db: Db, leads: watch::Sender<bool>, mut stop: Stop) {
             _ = ticks.tick() => {}
         }
         let asked = timeout(ANSWER_TIMEOUT, ask(&db, &mut session)).await;
-        let now = match asked {
-            Ok(Ok(now)) => now,
-            Ok(Err(error)) => {
+        match asked.unwrap_or(Err(sqlx::Error::PoolTimedOut)) {
+            Ok(leads) => tell.say(leads, true),
+            Err(error) => {
                 tracing::debug!(%error, "the database does not say who leads");
                 session = None;
-                false
+                tell.say(false, false);
             }
-            Err(_) => {
-                session = None;
-                false
-            }
-        };
-        if leads.send_if_modified(|before| std::mem::replace(before, now) != now) {
-            metrics::leads(now);
-            tracing::info!(leads = now, "which control plane runs the jobs");
         }
     }
     if let Some(session) = session.take() {
-        leads.send_replace(false);
+        tell.leads.send_replace(false);
         metrics::leads(false);
-        let _: Result<(), _> = timeout(ANSWER_TIMEOUT, LeaderSession::end(session)).await;
+        if timeout(ANSWER_TIMEOUT, session.end()).await.is_err() {
+            tracing::debug!("the session of the leader did not end in time"); // the server ends it
+        }
     }
+}
+
+impl Tell {
+    fn say(&self, leads: bool, reaches: bool) {
+        if changes(&self.reaches, reaches) {
+            metrics::reaches_database(reaches);
+            if reaches {
+                tracing::info!("the database can be reached again");
+            } else {
+                tracing::error!("the database cannot be reached");
+            }
+        }
+        if changes(&self.leads, leads) {
+            metrics::leads(leads);
+            tracing::info!(leads, "which control plane runs the jobs");
+        }
+    }
+}
+
+fn changes(told: &watch::Sender<bool>, now: bool) -> bool {
+    told.send_if_modified(|before| std::mem::replace(before, now) != now)
 }
 
 /// Whether this control plane leads, after taking the lead if it is free.

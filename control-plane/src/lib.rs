@@ -37,7 +37,10 @@ mod watch;
 
 pub use config::ControlPlaneConfig;
 pub use control_plane::{ControlPlane, StartError};
-pub use db::{Database, DatabaseOptions, LEAST_CONNECTIONS, MigrateMode, OpenError, SchemaError, StoreError};
+pub use db::{
+    Database, DatabaseOptions, DividedTable, LEAST_CONNECTIONS, MigrateMode, OpenError, PendingMigration,
+    SchemaError, SchemaState, SchemaStatus, StoreError,
+};
 pub use entropy::NoEntropy;
 pub use governance::ReservedView;
 pub use http::tls::{DEFAULT_TLS_RELOAD_INTERVAL, TlsConfig, TlsError};

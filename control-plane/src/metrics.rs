@@ -14,6 +14,8 @@ const LIVE_LAGGED: &str = "mindweave_control_plane_live_lagged_events_total";
 const TASK_FAILURES: &str = "mindweave_control_plane_task_failures_total";
 /// Whether this control plane runs the jobs that run once for all control planes of a database: 1 or 0.
 const LEADS: &str = "mindweave_control_plane_leader";
+/// Whether the database can be reached: 1 or 0.
+const DATABASE_UP: &str = "mindweave_control_plane_database_up";
 /// When a certificate expires, in seconds since 1970; infinite where there is none. Label `certificate`: `server`, or
 /// `client_ca` for the first of the authorities.
 const CERTIFICATE_EXPIRY: &str = "mindweave_control_plane_certificate_expiry_timestamp_seconds";
@@ -130,6 +132,7 @@ pub(crate) fn register() {
     metrics::describe_counter!(LIVE_LAGGED, "events that a watcher missed because it read too slowly");
     metrics::describe_counter!(TASK_FAILURES, "failed runs of a background task");
     metrics::describe_gauge!(LEADS, "whether this control plane runs the jobs that run once");
+    metrics::describe_gauge!(DATABASE_UP, "whether the database can be reached");
     metrics::describe_gauge!(CERTIFICATE_EXPIRY, "when a certificate expires, in seconds since 1970");
     metrics::describe_counter!(TLS_RELOADS, "reloads of changed certificate files, by result");
     metrics::describe_counter!(HANDSHAKE_FAILURES, "connections whose TLS handshake failed, by reason");
@@ -197,6 +200,11 @@ pub(crate) fn task_failed(task: &'static str) {
 /// Shows whether this control plane leads.
 pub(crate) fn leads(leads: bool) {
     metrics::gauge!(LEADS).set(f64::from(u8::from(leads)));
+}
+
+/// Shows whether the database can be reached.
+pub(crate) fn reaches_database(reaches: bool) {
+    metrics::gauge!(DATABASE_UP).set(f64::from(u8::from(reaches)));
 }
 
 /// Shows when a certificate expires.

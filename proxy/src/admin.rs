@@ -36,10 +36,13 @@ pub(crate) enum NotReady {
     JournalFull,
     /// It knows no keys and projects.
     NoSnapshot,
+    /// It does not reach its database: it could answer nothing.
+    NoDatabase,
 }
 
 impl NotReady {
-    const ALL: [Self; 4] = [Self::Starting, Self::Draining, Self::JournalFull, Self::NoSnapshot];
+    const ALL: [Self; 5] =
+        [Self::Starting, Self::Draining, Self::JournalFull, Self::NoSnapshot, Self::NoDatabase];
 
     fn bit(self) -> u8 {
         match self {
@@ -47,6 +50,7 @@ impl NotReady {
             Self::Draining => 1 << 1,
             Self::JournalFull => 1 << 2,
             Self::NoSnapshot => 1 << 3,
+            Self::NoDatabase => 1 << 4,
         }
     }
 
@@ -56,6 +60,7 @@ impl NotReady {
             Self::Draining => "draining",
             Self::JournalFull => "journal_full",
             Self::NoSnapshot => "no_snapshot",
+            Self::NoDatabase => "no_database",
         }
     }
 }
@@ -131,6 +136,15 @@ impl AdminServer {
     /// The process has finished starting.
     pub fn ready(&self) {
         self.readiness.clear(NotReady::Starting);
+    }
+
+    /// The process does or does not reach its database.
+    pub fn database(&self, reached: bool) {
+        if reached {
+            self.readiness.clear(NotReady::NoDatabase);
+        } else {
+            self.readiness.raise(NotReady::NoDatabase);
+        }
     }
 
     /// The process finishes what it has and takes nothing new.

@@ -9,6 +9,7 @@ mod postgres;
 mod schema;
 pub(crate) mod sql;
 mod sqlite;
+mod status;
 mod value;
 
 use std::path::PathBuf;
@@ -24,6 +25,7 @@ pub(crate) use leader::LeaderSession;
 pub use postgres::LEAST_CONNECTIONS;
 pub use schema::{MigrateMode, SchemaError};
 pub(crate) use sql::Readers;
+pub use status::{DividedTable, PendingMigration, SchemaState, SchemaStatus};
 
 use postgres::{LEDGER_LOCK, PostgresDb};
 use sqlite::SqliteDb;

@@ -34,7 +34,7 @@ impl Replica {
     }
 
     fn leads(&self) -> bool {
-        *self.leadership.0.borrow()
+        *self.leadership.leads.borrow()
     }
 
     fn runs(&self) -> u32 {
@@ -116,7 +116,9 @@ async fn nobody_leads_while_the_database_is_away() {
     until("it leads", || one.leads()).await;
     tokio::task::block_in_place(|| server.kill());
     until("it does not lead", || !one.leads()).await;
+    let reaches = one.leadership.reaches_database();
+    until("it says so", || !*reaches.borrow()).await;
     tokio::task::block_in_place(|| server.start_again());
-    until("it leads again", || one.leads()).await;
+    until("it leads again", || one.leads() && *reaches.borrow()).await;
     one.stop().await;
 }
