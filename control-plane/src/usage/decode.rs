@@ -18,9 +18,9 @@ use serde_json::value::RawValue;
 
 /// Greatest figure that an event may carry: tokens, milliseconds, and nano-dollars times a thousand. Far beyond anything
 /// real, and small enough that sums over millions of such events fit 64 bits.
-pub(crate) pub(crate) const MAX_FIGURE: u64 = 1_000_000_000_000;
+pub(crate) const MAX_FIGURE: u64 = 1_000_000_000_000;
 /// Greatest cost of one event: a million dollars, in nano-dollars.
-pub(crate) pub(crate) const MAX_COST: u64 = 1_000_000 * 1_000_000_000;
+pub(crate) const MAX_COST: u64 = 1_000_000 * 1_000_000_000;
 /// The versions of the event that this build reads.
 const VERSIONS: &str = "1.";
 

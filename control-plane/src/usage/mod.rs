@@ -22,5 +22,5 @@ pub use feed::{UsageFeeds, UsageSubscription};
 pub(crate) use ingest::{Claim, Ingest, IngestError};
 pub(crate) use live::LiveEvents;
 pub(crate) use routes::routes;
-pub(crate) use store::event_type_text;
 pub use sink::{UsageSink, UsageSinks};
+pub(crate) use store::event_type_text;
