@@ -17,6 +17,10 @@ use crate::shares::{DemandReport, LimitDemand, MAX_REPORTED_LIMITS, Portion, SHA
 /// too. Further ones wait until one of them is quiet.
 const MAX_NOTICED: usize = MAX_REPORTED_LIMITS / 2;
 
+/// When a portion that nobody confirms is given up: before its lease is over, counted from the sending of the last report that was
+/// answered, so that nobody else has it yet.
+const GIVEN_UP_AFTER: Duration = SHARE_LEASE.saturating_sub(Duration::from_secs(1));
+
 /// Demand is measured over no less: a report that follows at once on another tells the same.
 const LEAST_MEASURE: Duration = Duration::from_millis(750);
 
@@ -180,7 +184,7 @@ impl State {
         // Who grows waits for as long again, until all those have shrunk who were heard of last a little later.
         known.expired = match known.expired {
             Expired::Nothing | Expired::Larger if age > SHARE_LEASE.saturating_mul(2) => Expired::All,
-            Expired::Nothing if age > SHARE_LEASE => {
+            Expired::Nothing if age > GIVEN_UP_AFTER => {
                 for (limit_id, subject, portion) in known.told.iter() {
                     let portion = if portion.is_more_than(even) { even } else { portion };
                     told.set(limit_id.clone(), Arc::clone(subject), portion);

@@ -13,7 +13,7 @@ use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
-use mindweave_policy::{Secret, WireError, WrongBase};
+use mindweave_policy::{MAX_REPORTED_LIMITS, Secret, WireError, WrongBase};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Duration, timeout};
@@ -24,8 +24,8 @@ use crate::upstream::{Target, UpstreamConfigError, UpstreamError};
 
 /// From the last byte of a request to the head of its answer, the time of a ledger's transaction included.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
-/// Answers to calls are a few fields.
-const MAX_ANSWER_BYTES: usize = 64 * 1024;
+/// Answers to calls are a few fields; the longest names every limit that may be divided, with ids of twice the usual length.
+const MAX_ANSWER_BYTES: usize = 512 * MAX_REPORTED_LIMITS;
 /// How long a connection that has failed may take to say why.
 const LAST_WORD: Duration = Duration::from_millis(100);
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
@@ -36,6 +36,9 @@ pub(crate) enum CallError {
     /// No connection.
     #[error("no connection to the control plane")]
     Connect(#[source] io::Error),
+    /// No secure connection: above all, the control plane's certificate is not believed.
+    #[error("no secure connection to the control plane")]
+    Tls(#[source] io::Error),
     /// The connection broke.
     #[error("the connection to the control plane broke")]
     Http(#[source] hyper::Error),
@@ -95,7 +98,7 @@ impl CallError {
             UpstreamError::Connect(cause) => cause,
             UpstreamError::Tls(cause) => match Self::alert(&cause) {
                 Some(refused) => return refused,
-                None => io::Error::other(format!("tls: {cause}")),
+                None => return Self::Tls(cause),
             },
             UpstreamError::ConnectTimeout => io::ErrorKind::TimedOut.into(),
             other => io::Error::other(other),

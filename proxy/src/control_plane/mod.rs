@@ -3,12 +3,13 @@
 //!
 //! A proxy works without its control plane for as long as that is away, also after a restart of its own: it goes on with
 //! the last snapshot and the last figures of budgets, both sealed on disk, counts its own use, and its events wait in the
-//! journal. What is missing is told: by the age of what is known, by a gauge of the connection, in the log.
+//! journal. Limits that it divides with other proxies it enforces by the portion that it was told last, see [`demand`]. What is missing is told: by the age of what is known, by a gauge of the connection, in the log.
 
 mod backoff;
 mod cache;
 mod certificate;
 mod client;
+mod demand;
 mod events;
 mod lines;
 mod refusal;
@@ -116,6 +117,9 @@ impl RemoteControlPlane {
         let saving = Arc::clone(&sync);
         let saver_stop = stopped.clone();
         tasks.spawn(async move { saving.saver.run(saving.admission(), saver_stop).await });
+        let admission = Arc::clone(sync.admission());
+        tasks.spawn(demand::expire(Arc::clone(&admission), stopped.clone()));
+        tasks.spawn(demand::run(Arc::clone(&client), admission, sync.known(), stopped.clone()));
         tasks.spawn(way::follow(way, fingerprint, target, stopped.clone()));
         tasks.spawn(measure_age(Arc::clone(&sync), stopped));
         Ok(Self { client, sync, cache, stop, tasks })
@@ -153,6 +157,7 @@ impl RemoteControlPlane {
 /// Says that this process is its own control plane, so that nobody takes its metrics for those of a proxy that hears nothing.
 pub fn control_plane_in_process() {
     metrics::control_plane().connected.set(1.0);
+    metrics::control_plane().live_proxies.set(1.0);
 }
 
 /// Keeps the gauge of the age right until `stop`.

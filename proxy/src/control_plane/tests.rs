@@ -1,6 +1,7 @@
 //! Against a scripted control plane on a real socket.
 
 mod delivery;
+mod demand;
 mod restart;
 mod scripted;
 mod watching;
@@ -30,6 +31,7 @@ struct Side {
     journal: Journal,
     snapshots: Arc<SnapshotStore>,
     authority: Option<PathBuf>,
+    admission: Option<Arc<AdmissionControl>>,
     remote: Option<RemoteControlPlane>,
 }
 
@@ -38,13 +40,14 @@ impl Side {
         let folder = tempfile::tempdir().unwrap();
         let journal = journal(&folder.path().join("journal"));
         let snapshots = Arc::new(SnapshotStore::new(Snapshot::default()));
-        Self { folder, journal, snapshots, authority: None, remote: None }
+        Self { folder, journal, snapshots, authority: None, admission: None, remote: None }
     }
 
     /// Begins to watch, as a fresh process does.
     fn start(&mut self, url: &str) -> &RemoteControlPlane {
         self.snapshots = Arc::new(SnapshotStore::new(Snapshot::default()));
         let admission = Arc::new(AdmissionControl::new(self.journal.id().into(), Instant::now()));
+        self.admission = Some(Arc::clone(&admission));
         let config = RemoteConfig {
             url: url.to_owned(),
             token: Secret::new(TOKEN.to_owned()),

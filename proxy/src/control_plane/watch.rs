@@ -20,7 +20,7 @@ const WATCH_PATH: &str = "/internal/v1/watch";
 const LONGEST_SILENCE: Duration = Duration::from_secs(10);
 /// Longer lines are read off the runtime: a snapshot of many keys takes a second to parse.
 const SHORT_LINE_BYTES: usize = 64 * 1024;
-/// How often the log says that the control plane is still away.
+/// How often the log says that the control plane is still away. Another reason than those that were said is said at once.
 const REMINDER: Duration = Duration::from_secs(60);
 
 /// Who watches.
@@ -33,7 +33,7 @@ pub(super) struct Watcher {
 /// Watches until `stop`.
 pub(super) async fn run(client: &Client, sync: &Sync, watcher: &Watcher, mut stop: watch::Receiver<bool>) {
     let mut backoff = Backoff::new();
-    let mut reminded: Option<Instant> = None;
+    let mut told = Told::default();
     loop {
         let mut heard = None;
         let ended = tokio::select! {
@@ -42,15 +42,14 @@ pub(super) async fn run(client: &Client, sync: &Sync, watcher: &Watcher, mut sto
         };
         metrics::control_plane().connected.set(0.0);
         if heard.is_some_and(|since: Instant| backoff.stood(since.elapsed())) {
-            reminded = None;
+            told = Told::default();
         }
         let Err(error) = ended;
         metrics::control_plane().failed(&error);
         if matches!(error, CallError::Line(_) | CallError::Change(_)) {
             sync.ask_for_all().await;
         }
-        if reminded.is_none_or(|last| last.elapsed() >= REMINDER) {
-            reminded = Some(Instant::now());
+        if told.is_news(&error) {
             tracing::warn!(
                 error = chain(&error),
                 silent_for_s = sync.silence().map(|silence| silence.as_secs()),
@@ -63,6 +62,29 @@ pub(super) async fn run(client: &Client, sync: &Sync, watcher: &Watcher, mut sto
         }
     }
     metrics::control_plane().connected.set(0.0);
+}
+
+/// What the log has said of an absence.
+#[derive(Debug, Default)]
+struct Told {
+    since: Option<Instant>,
+    /// A handful: there are as many as there are kinds of errors.
+    reasons: Vec<String>,
+}
+
+impl Told {
+    /// Whether the log should say this, which it then has.
+    fn is_news(&mut self, error: &CallError) -> bool {
+        if self.since.is_none_or(|since| since.elapsed() >= REMINDER) {
+            *self = Self { since: Some(Instant::now()), reasons: Vec::new() };
+        }
+        let reason = error.to_string();
+        let news = !self.reasons.contains(&reason);
+        if news {
+            self.reasons.push(reason);
+        }
+        news
+    }
 }
 
 /// One connection, to its end. `heard` gets when it first spoke.
@@ -129,4 +151,21 @@ fn path(watcher: &Watcher, position: Option<&Position>) -> String {
         path.push_str(&format!("&revision={revision}&lineage={lineage}"));
     }
     path
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn an_absence_is_told_at_once_for_each_reason_and_again_each_minute() {
+        let mut told = Told::default();
+        let news =
+            |told: &mut Told| [&CallError::Ended, &CallError::Unauthorized].map(|error| told.is_news(error));
+        assert_eq!(news(&mut told), [true, true]);
+        tokio::time::advance(REMINDER / 2).await;
+        assert_eq!(news(&mut told), [false, false]);
+        tokio::time::advance(REMINDER / 2).await;
+        assert_eq!(news(&mut told), [true, true]);
+    }
 }

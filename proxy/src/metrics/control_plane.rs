@@ -3,6 +3,8 @@
 use jiff::Timestamp;
 use metrics::{Counter, Gauge};
 
+use mindweave_policy::ShareAnswer;
+
 use super::{Registry, figure};
 use crate::control_plane::CallError;
 
@@ -23,6 +25,11 @@ pub(crate) struct ControlPlaneMetrics {
     broken_off: Counter,
     malformed: Counter,
     certificate: Counter,
+    demand_answered: Counter,
+    demand_failed: Counter,
+    /// How many proxies divide limits among them.
+    pub(crate) live_proxies: Gauge,
+    divided_limits: Gauge,
 }
 
 impl ControlPlaneMetrics {
@@ -41,7 +48,14 @@ impl ControlPlaneMetrics {
                 &[("result", result)],
             )
         };
-        Self {
+        let reports = |result| {
+            registry.labelled(
+                "mindweave_control_plane_demand_reports_total",
+                "reports of what this proxy asks for of limits, by result",
+                &[("result", result)],
+            )
+        };
+        let shown = Self {
             connected: registry.gauge(
                 "mindweave_control_plane_connected",
                 "1 while this proxy hears from its control plane",
@@ -64,7 +78,19 @@ impl ControlPlaneMetrics {
             broken_off: failed("broken_off"),
             malformed: failed("malformed"),
             certificate: failed("certificate"),
-        }
+            demand_answered: reports("answered"),
+            demand_failed: reports("failed"),
+            live_proxies: registry.gauge(
+                "mindweave_control_plane_live_proxies",
+                "proxies that divide limits among them, as the control plane last said",
+            ),
+            divided_limits: registry.gauge(
+                "mindweave_control_plane_divided_limits",
+                "limits of which this proxy was told its portion, by recent demand; all others are divided evenly",
+            ),
+        };
+        shown.certificate_expires(None);
+        shown
     }
 
     /// The snapshot of this revision is in force.
@@ -77,10 +103,22 @@ impl ControlPlaneMetrics {
         self.certificate_expiry.set(at.map_or(f64::INFINITY, |at| at.as_duration().as_secs_f64()));
     }
 
+    /// A report of demand was answered with this.
+    pub(crate) fn demand_answered(&self, answer: &ShareAnswer) {
+        self.demand_answered.increment(1);
+        self.live_proxies.set(answer.live_proxies);
+        self.divided_limits.set(figure(u64::try_from(answer.shares.len()).unwrap_or(u64::MAX)));
+    }
+
+    /// A report of demand was not answered.
+    pub(crate) fn demand_failed(&self) {
+        self.demand_failed.increment(1);
+    }
+
     /// The watch ended with this.
     pub(crate) fn failed(&self, error: &CallError) {
         let counter = match error {
-            CallError::Connect(_) => &self.unreachable,
+            CallError::Connect(_) | CallError::Tls(_) => &self.unreachable,
             CallError::Unauthorized | CallError::Scope => &self.unauthorized,
             CallError::CertificateRequired
             | CallError::CertificateRefused(_)

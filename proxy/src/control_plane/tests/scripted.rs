@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use mindweave_policy::{DemandReport, ShareAnswer};
 use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpListener;
@@ -30,11 +31,41 @@ pub(super) enum Answer {
     Closed,
 }
 
+/// What was reported of demand, and what that is answered with: without an answer, as by a control plane that knows no such thing.
+#[derive(Clone, Default)]
+pub(super) struct Demand {
+    reports: Arc<Mutex<Vec<Vec<u8>>>>,
+    answer: Arc<Mutex<Option<Vec<u8>>>>,
+}
+
+impl Demand {
+    pub(super) fn reports(&self) -> Vec<DemandReport> {
+        self.reports.lock().iter().map(|report| serde_json::from_slice(report).unwrap()).collect()
+    }
+
+    /// Answers so from now on.
+    pub(super) fn answer(&self, answer: &ShareAnswer) {
+        *self.answer.lock() = Some(serde_json::to_vec(answer).unwrap());
+    }
+
+    fn take(&self, report: Vec<u8>) -> Vec<u8> {
+        self.reports.lock().push(report);
+        let (status, body) = match &*self.answer.lock() {
+            Some(answer) => (200, answer.clone()),
+            None => (404, Vec::new()),
+        };
+        let head = format!("HTTP/1.1 {status} X\r\ncontent-length: {}\r\n\r\n", body.len());
+        [head.as_bytes(), &body].concat()
+    }
+}
+
 /// The running server. Ends when dropped.
 pub(super) struct Scripted {
     pub(super) url: String,
     asked: Arc<Mutex<Vec<Asked>>>,
     answers: Arc<Mutex<VecDeque<Answer>>>,
+    /// Reports of demand come beside everything else, and are answered apart.
+    pub(super) demand: Demand,
     /// Appended to every open stream.
     more: watch::Sender<Vec<u8>>,
     _tasks: JoinSet<()>,
@@ -59,22 +90,24 @@ impl Scripted {
         let (more, watched) = watch::channel(Vec::new());
         let mut tasks = JoinSet::new();
         let (log, script) = (Arc::clone(&asked), Arc::clone(&answers));
+        let demand = Demand::default();
+        let reported = demand.clone();
         tasks.spawn(async move {
             let mut connections = JoinSet::new();
             loop {
                 let (stream, _) = listener.accept().await.unwrap();
                 let (log, script, watched) = (Arc::clone(&log), Arc::clone(&script), watched.clone());
-                let tls = tls.clone();
+                let (tls, demand) = (tls.clone(), reported.clone());
                 connections.spawn(async move {
-                    let Some(tls) = tls else { return serve(stream, log, script, watched).await };
+                    let Some(tls) = tls else { return serve(stream, log, script, demand, watched).await };
                     // One that does not trust us goes away.
                     if let Ok(stream) = tls.accept(stream).await {
-                        serve(stream, log, script, watched).await;
+                        serve(stream, log, script, demand, watched).await;
                     }
                 });
             }
         });
-        Self { url, asked, answers, more, _tasks: tasks }
+        Self { url, asked, answers, demand, more, _tasks: tasks }
     }
 
     /// Everything asked so far.
@@ -97,9 +130,16 @@ async fn serve(
     mut stream: impl AsyncRead + AsyncWrite + Unpin,
     log: Arc<Mutex<Vec<Asked>>>,
     script: Arc<Mutex<VecDeque<Answer>>>,
+    demand: Demand,
     mut more: watch::Receiver<Vec<u8>>,
 ) {
     while let Some(asked) = read(&mut stream).await {
+        if asked.head.starts_with("POST /internal/v1/demand ") {
+            if stream.write_all(&demand.take(asked.body)).await.is_err() {
+                return;
+            }
+            continue;
+        }
         log.lock().push(asked);
         let answer = script.lock().pop_front();
         match answer {
