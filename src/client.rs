@@ -1,6 +1,7 @@
 //! The API of the control plane, as commands use it: blocking, with errors that say what to do.
 
 use std::io::{BufReader, Read};
+use std::path::Path;
 use std::time::Duration;
 
 use mindweave_policy::Secret;
@@ -8,12 +9,14 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use ureq::http::{Response, StatusCode};
+use ureq::tls::{RootCerts, TlsConfig};
 use ureq::{Agent, Body};
 
 use crate::cli::Server;
 use crate::config::{Config, ConfigError};
 use crate::data_dir;
 use crate::endpoints::{Endpoints, local_url};
+use crate::trust::trusted;
 
 /// Connecting on the same machine or network takes milliseconds.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -33,6 +36,16 @@ pub(crate) enum ClientError {
     )]
     NoServer {
         /// Where.
+        url: String,
+        #[source]
+        cause: Box<ureq::Error>,
+    },
+    /// Its certificate is not one that is believed here.
+    #[error(
+        "the certificate of {url} is not believed: pass its authority with --ca-file or MINDWEAVE_CA_FILE, and call it by a name that its certificate has, with --server"
+    )]
+    Untrusted {
+        /// Which server.
         url: String,
         #[source]
         cause: Box<ureq::Error>,
@@ -94,11 +107,15 @@ impl Client {
     /// # Errors
     /// When the configuration is needed and faulty, or there is no token.
     pub(crate) fn new(options: &Server, config: Result<Config, ConfigError>) -> anyhow::Result<Self> {
+        let mut ca_file = options.ca_file.clone();
         let (base, token) = match (&options.server, &options.token) {
             (Some(server), Some(token)) => (server.clone(), Secret::new(token.clone())),
             (server, token) => {
                 let config = config?;
                 let base = server.clone().unwrap_or_else(|| running_server(&config));
+                // A certificate that signed itself is its own authority.
+                let own = config.control_plane_tls_cert_file.as_ref().filter(|_| server.is_none());
+                ca_file = ca_file.or_else(|| own.cloned());
                 let token = match token {
                     Some(token) => Secret::new(token.clone()),
                     None => data_dir::stored_admin_token(&config.data_dir)
@@ -107,15 +124,21 @@ impl Client {
                 (base, token)
             }
         };
-        Ok(Self::at(&base, token))
+        let roots = roots(&base, ca_file.as_deref())?;
+        Ok(Self::trusting(roots, &base, token))
     }
 
-    /// A client for this URL, or for `host:port`.
+    /// A client for this URL, or for `host:port`, which trusts as the machine does.
     pub(crate) fn at(base: &str, token: Secret) -> Self {
+        Self::trusting(RootCerts::WebPki, base, token)
+    }
+
+    fn trusting(roots: RootCerts, base: &str, token: Secret) -> Self {
         let config = Agent::config_builder()
             .http_status_as_error(false)
             .max_redirects(0) // the API sends none, and a token must not follow one
             .proxy(None) // the control plane is near: an environment's proxy is for the way out
+            .tls_config(TlsConfig::builder().root_certs(roots).build())
             .timeout_connect(Some(CONNECT_TIMEOUT))
             .timeout_global(Some(CALL_TIMEOUT))
             .build();
@@ -185,7 +208,15 @@ impl Client {
 
     /// The answer, if it is a success.
     fn answer(&self, result: Result<Response<Body>, ureq::Error>) -> Result<Response<Body>, ClientError> {
-        let no_server = |cause| ClientError::NoServer { url: self.base.clone(), cause: Box::new(cause) };
+        let no_server = |cause: ureq::Error| {
+            let (url, untrusted) = (self.base.clone(), is_about_a_certificate(&cause));
+            let cause = Box::new(cause);
+            if untrusted {
+                ClientError::Untrusted { url, cause }
+            } else {
+                ClientError::NoServer { url, cause }
+            }
+        };
         let mut response = result.map_err(no_server)?;
         let status = response.status();
         if status.is_success() {
@@ -213,7 +244,25 @@ impl Client {
 /// The URL of this machine's server: the one that runs, else the one that the configuration would start.
 fn running_server(config: &Config) -> String {
     let running = Endpoints::read(&config.data_dir).and_then(|endpoints| endpoints.control_plane);
-    local_url("http", running.unwrap_or(config.control_plane_listen))
+    local_url(config.control_plane_scheme(), running.unwrap_or(config.control_plane_listen))
+}
+
+/// Whom to trust there. Looking at the machine's authorities takes a moment, and is left out where there is no TLS.
+fn roots(base: &str, ca_file: Option<&Path>) -> anyhow::Result<RootCerts> {
+    if !base.starts_with("https://") {
+        return Ok(RootCerts::WebPki);
+    }
+    trusted(ca_file).map_err(anyhow::Error::msg)
+}
+
+/// Whether a connection failed for the server's certificate.
+fn is_about_a_certificate(error: &ureq::Error) -> bool {
+    let fault = match error {
+        ureq::Error::Rustls(fault) => Some(fault),
+        ureq::Error::Io(error) => error.get_ref().and_then(|cause| cause.downcast_ref()),
+        _ => None,
+    };
+    matches!(fault, Some(rustls::Error::InvalidCertificate(_)))
 }
 
 #[cfg(test)]
@@ -279,7 +328,7 @@ mod tests {
     fn without_a_token_the_error_says_where_one_could_come_from() {
         let folder = tempfile::tempdir().unwrap();
         let config = Config { data_dir: folder.path().to_path_buf(), ..defaults() };
-        let options = Server { server: None, token: None };
+        let options = Server { server: None, token: None, ca_file: None };
         let error = Client::new(&options, Ok(config)).err().unwrap().to_string();
         assert!(error.starts_with("no admin token: pass --token, set MINDWEAVE_ADMIN_TOKEN"), "{error}");
     }
@@ -287,7 +336,8 @@ mod tests {
     #[test]
     fn a_faulty_configuration_does_not_matter_when_server_and_token_are_given() {
         let faulty = Config::load(None, &Environment::with(&[("MINDWEAVE_NO__SUCH", "1")]));
-        let options = Server { server: Some("http://x/".to_owned()), token: Some("t".to_owned()) };
+        let options =
+            Server { server: Some("http://x/".to_owned()), token: Some("t".to_owned()), ca_file: None };
         assert_eq!(Client::new(&options, faulty).unwrap().base, "http://x");
     }
 

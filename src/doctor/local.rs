@@ -6,9 +6,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::time::Duration;
 
-use ureq::tls::{PemItem, parse_pem};
-
-use super::Check;
+use super::{Check, certificates};
 use crate::config::{ADMIN_TOKEN, Config, Environment, MASTER_KEY, Role};
 use crate::data_dir::{self, ADMIN_TOKEN_FILE, MASTER_KEY_FILE};
 use crate::endpoints::{Endpoints, local_url};
@@ -30,9 +28,10 @@ pub(super) fn checks(config: &Config, environment: &Environment, role: Role) -> 
     if role != Role::Proxy {
         checks.push(master_key(config, environment));
         checks.push(admin_token(config, environment));
+        checks.extend(certificates::of_control_plane(config));
     }
     if role != Role::ControlPlane {
-        checks.extend(tls(config));
+        checks.extend(certificates::of_listener(config));
         checks.push(disk(config));
         checks.push(journal(config));
     }
@@ -126,32 +125,6 @@ fn secret_file(name: &'static str, file: &Path) -> Check {
             Check::fail(name, format!("cannot read {shown}: {error}"), "run this as the server's user")
         }
     }
-}
-
-/// The certificate and key that the proxy is to show, if it is to speak TLS.
-fn tls(config: &Config) -> Option<Check> {
-    const NAME: &str = "TLS files";
-    let (certificate, key) = (config.proxy_tls_cert_file.as_ref()?, config.proxy_tls_key_file.as_ref()?);
-    let holds = |file: &Path, wanted: fn(&PemItem<'static>) -> bool| -> Result<bool, String> {
-        let pem = fs::read(file).map_err(|error| format!("{} cannot be read: {error}", file.display()))?;
-        Ok(parse_pem(&pem).any(|item| item.as_ref().is_ok_and(wanted)))
-    };
-    let check = match (
-        holds(certificate, |item| matches!(item, PemItem::Certificate(_))),
-        holds(key, |item| matches!(item, PemItem::PrivateKey(_))),
-    ) {
-        (Err(problem), _) | (_, Err(problem)) => {
-            Check::fail(NAME, problem, "run this as the server's user, or mend the path")
-        }
-        (Ok(false), _) => {
-            Check::fail(NAME, format!("{} holds no certificate", certificate.display()), "it must be PEM")
-        }
-        (_, Ok(false)) => {
-            Check::fail(NAME, format!("{} holds no private key", key.display()), "it must be PEM")
-        }
-        (Ok(true), Ok(true)) => Check::ok(NAME, "certificate and key can be read"),
-    };
-    Some(check)
 }
 
 fn disk(config: &Config) -> Check {

@@ -1,15 +1,14 @@
 //! The way to the Claude API, step by step, so that the first broken one is named; and the clock, by the API's own.
 
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
-use std::path::Path;
-use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem};
+use ureq::tls::TlsConfig;
 
 use super::Check;
 use crate::config::{BaseUrl, Config};
+use crate::trust::trusted;
 
 /// Answers 401 without a key: nothing is used, nothing is billed.
 const PROBE_PATH: &str = "/v1/models";
@@ -115,31 +114,6 @@ fn ask(config: &Config, checks: &mut Vec<Check>) -> Option<Option<String>> {
         ),
     });
     Some(answer.headers().get("date").and_then(|date| date.to_str().ok()).map(str::to_owned))
-}
-
-/// What the proxy trusts: the machine's authorities, else the bundled ones, and those of the file.
-pub(super) fn trusted(ca_file: Option<&Path>) -> Result<RootCerts, String> {
-    let native = rustls_native_certs::load_native_certs().certs;
-    let mut certificates: Vec<Certificate<'static>> =
-        native.iter().map(|der| Certificate::from_der(der).to_owned()).collect();
-    let Some(file) = ca_file else {
-        return Ok(if certificates.is_empty() {
-            RootCerts::WebPki
-        } else {
-            RootCerts::Specific(Arc::new(certificates))
-        });
-    };
-    let pem = std::fs::read(file).map_err(|error| format!("cannot read {}: {error}", file.display()))?;
-    let own = parse_pem(&pem).filter_map(|item| match item {
-        Ok(PemItem::Certificate(certificate)) => Some(certificate),
-        _ => None,
-    });
-    let before = certificates.len();
-    certificates.extend(own);
-    if certificates.len() == before {
-        return Err(format!("{} holds no certificate", file.display()));
-    }
-    Ok(RootCerts::Specific(Arc::new(certificates)))
 }
 
 fn clock(date: Option<&str>, now: Timestamp) -> Check {
