@@ -118,8 +118,11 @@ impl Postgres {
         let lines: String = lines.iter().map(|(name, value)| format!("{name} = {value}\n")).collect();
         append(&data.join("postgresql.conf"), &lines);
         let connections = if ca.is_some() { "hostssl" } else { "host" };
-        let rules =
-            format!("local all all scram-sha-256\n{connections} all all 127.0.0.1/32 scram-sha-256\n");
+        // `all` does not stand for `replication`, which a base backup wants.
+        let rules = format!(
+            "local all all scram-sha-256\n{connections} all all 127.0.0.1/32 scram-sha-256\n\
+             {connections} replication all 127.0.0.1/32 scram-sha-256\n"
+        );
         fs::write(data.join("pg_hba.conf"), rules).expect("a data folder that can be written");
         let started = Self { installation, server, port, ca, databases: AtomicU32::new(0) };
         started.start_again();

@@ -272,3 +272,6 @@ pub(crate) fn run_with_input(command: &mut Command, input: &str, advice: &str) -
     );
     out.into_owned()
 }
+
+#[cfg(test)]
+mod tests;

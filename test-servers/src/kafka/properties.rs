@@ -11,6 +11,7 @@ const SETTINGS: [(&str, &str); 19] = [
     ("node.id", "1"),
     ("auto.create.topics.enable", "false"), // a topic that nobody made must be seen, as in production
     ("group.initial.rebalance.delay.ms", "0"),
+    ("group.min.session.timeout.ms", "1000"), // lets a test's consumer be missed sooner than after six seconds
     // One broker holds each partition alone.
     ("offsets.topic.replication.factor", "1"),
     ("transaction.state.log.replication.factor", "1"),
@@ -28,7 +29,6 @@ const SETTINGS: [(&str, &str); 19] = [
     // After a kill the controller refuses the broker until the session of its former life has ended.
     ("broker.session.timeout.ms", "2000"),
     ("broker.heartbeat.interval.ms", "500"),
-    ("controlled.shutdown.enable", "true"),
 ];
 
 pub(super) fn text(kafka: &Kafka, options: &KafkaOptions) -> String {
