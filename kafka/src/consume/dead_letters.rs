@@ -75,7 +75,7 @@ impl Letter {
     /// The largest part of it goes, and where it was is told: beyond what the topic takes, a partition would wait for ever.
     fn without_value(&mut self) {
         let bytes = self.value.take().map_or(0, |value| value.len()).to_string();
-        let headers = self.headers.take().unwrap_or_else(OwnedHeaders::new);
+        let headers = self.headers.take().unwrap_or_default();
         self.headers = Some(headers.insert(Header { key: DEAD_LETTER_LEFT_OUT_HEADER, value: Some(&bytes) }));
     }
 }
@@ -143,7 +143,7 @@ fn send(
     letter: &Letter,
 ) -> Result<DeliveryFuture, ClientError> {
     let header = |headers: OwnedHeaders, key, value: &str| headers.insert(Header { key, value: Some(value) });
-    let mut headers = letter.headers.clone().unwrap_or_else(OwnedHeaders::new);
+    let mut headers = letter.headers.clone().unwrap_or_default();
     headers = header(headers, DEAD_LETTER_REASON_HEADER, letter.reason.name());
     headers = header(headers, DEAD_LETTER_DETAIL_HEADER, &letter.detail);
     headers = header(headers, DEAD_LETTER_TOPIC_HEADER, &config.topic);

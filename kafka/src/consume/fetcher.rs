@@ -64,8 +64,10 @@ impl Fetcher {
     pub(super) async fn held(&self, partition: i32) -> Result<Held, KafkaError> {
         let fetcher = self.clone();
         let ask = move || fetcher.consumer.fetch_watermarks(&fetcher.topic, partition, ANSWER_TIMEOUT);
-        let (first, end) =
-            spawn_blocking(ask).await.map_err(ended)?.map_err(|error| self.link.explained(error))?;
+        let (first, end) = spawn_blocking(ask)
+            .await
+            .map_err(|error| ended(&error))?
+            .map_err(|error| self.link.explained(error))?;
         self.link.works();
         Ok(Held { first, end })
     }
@@ -83,7 +85,7 @@ impl Fetcher {
                 fetcher.release(&mut reading, partition); // whoever wanted it is gone
             }
         });
-        task.await.map_err(ended)?;
+        task.await.map_err(|error| ended(&error))?;
         queue.await.unwrap_or_else(|_| Err(KafkaError::Client { reason: "reading did not begin".to_owned() }))
     }
 
@@ -133,6 +135,6 @@ impl Fetcher {
     }
 }
 
-fn ended(error: tokio::task::JoinError) -> KafkaError {
+fn ended(error: &tokio::task::JoinError) -> KafkaError {
     KafkaError::Client { reason: error.to_string() }
 }

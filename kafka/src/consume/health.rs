@@ -75,13 +75,13 @@ impl Board {
 
     fn health(&self) -> ConsumerHealth {
         let state = self.state.lock();
-        let troubles = state.partitions.values().filter_map(|partition| partition.trouble.as_ref());
+        let mut troubles = state.partitions.values().filter_map(|partition| partition.trouble.as_ref());
         let lags = state.partitions.values().map(Partition::lag);
         ConsumerHealth {
             assigned: state.partitions.len(),
             stalled: troubles.clone().count(),
             lag: lags.sum(),
-            last_error: state.trouble.as_ref().or(troubles.last()).cloned(),
+            last_error: state.trouble.as_ref().or(troubles.next()).cloned(),
         }
     }
 

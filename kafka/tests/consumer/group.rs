@@ -80,6 +80,12 @@ async fn a_shutdown_leaves_nothing_half_done_and_the_next_member_goes_on_at_once
     let load = Load::start(&topic, "a");
     let one = member(&topic, topic.config(), &ledger, "one");
     ledger.holds(500).await;
+    eventually("something of each partition is booked", || {
+        let booked =
+            (0..PARTITIONS).filter(|partition| ledger.position(&format!(":{partition}")).is_some()).count();
+        if booked == 4 { Ok(()) } else { Err(format!("of {booked}")) }
+    })
+    .await;
     one.shutdown().await;
     let (deliveries, positions) = ledger.read(|state| {
         let positions: Vec<_> = state.sources.values().map(|source| source.position).collect();

@@ -105,6 +105,11 @@ async fn a_sink_that_never_answers_is_asked_again() {
         }
     })
     .await;
+    eventually("it is asked again", || {
+        let deliveries = ledger.read(|state| state.deliveries);
+        if deliveries >= 8 { Ok(()) } else { Err(format!("{deliveries}")) }
+    })
+    .await;
     ledger.set(|mode| mode.held.clear());
     ledger.equals(&truth).await;
     eventually("what it gave up comes late, and is refused", || {
