@@ -6,6 +6,7 @@
 mod environment;
 mod fault;
 mod file;
+pub(crate) mod kafka;
 mod networks;
 mod setting;
 mod settings;
@@ -14,6 +15,8 @@ pub(crate) mod template;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+
+use mindweave_control_plane::LEAST_CONNECTIONS;
 
 pub(crate) use environment::{ADMIN_TOKEN, Environment, MASTER_KEY, PROXY_TOKEN};
 pub(crate) use fault::{ConfigError, Fault, Place};
@@ -26,6 +29,8 @@ const DEFAULT_FILE: &str = "mindweave.toml";
 const LEDGER_FILE: &str = "ledger.sqlite";
 /// The journal's folder in the data folder.
 const JOURNAL_FOLDER: &str = "journal";
+/// The folder, in the data folder, of the journal for events of other producers.
+const INTAKE_JOURNAL_FOLDER: &str = "ingest-journal";
 /// A journal needs room for the segment being written and for one being shipped, else it could never free any.
 const LEAST_JOURNAL_SEGMENTS: u64 = 2;
 
@@ -77,6 +82,11 @@ impl Config {
         }
     }
 
+    /// How many connections a control plane has to its database server.
+    pub(crate) fn control_plane_database_connections(&self) -> u32 {
+        u32::try_from(self.control_plane_database_connections.get()).unwrap_or(u32::MAX)
+    }
+
     /// Where the ledger is.
     pub(crate) fn ledger(&self) -> mindweave_control_plane::Database {
         use mindweave_control_plane::Database as Ledger;
@@ -87,9 +97,19 @@ impl Config {
         }
     }
 
+    /// The folder of the journal for events of other producers.
+    pub(crate) fn intake_journal_dir(&self) -> PathBuf {
+        self.data_dir.join(INTAKE_JOURNAL_FOLDER)
+    }
+
     /// The journal's folder.
     pub(crate) fn journal_dir(&self) -> PathBuf {
         self.data_dir.join(JOURNAL_FOLDER)
+    }
+
+    /// The scheme of the API's URL.
+    pub(crate) fn control_plane_scheme(&self) -> &'static str {
+        if self.control_plane_tls_cert_file.is_some() { "https" } else { "http" }
     }
 
     /// Every address that a process of this role binds, with the key that sets it.
@@ -115,7 +135,14 @@ impl Config {
                 "must be at least twice `journal.segment_bytes`: a full segment is only deleted while another is written",
             ));
         }
+        if self.control_plane_database_connections() < LEAST_CONNECTIONS {
+            faults.push(Fault::together(
+                "control_plane.database_connections",
+                &format!("must be at least {LEAST_CONNECTIONS}: readers, ingest and one writer have connections of their own"),
+            ));
+        }
         self.collisions(faults);
+        kafka::contradictions(self, faults);
         if self.proxy_upstream.is_at(self.proxy_listen) {
             faults.push(Fault::together(
                 "proxy.upstream",

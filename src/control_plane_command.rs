@@ -1,5 +1,6 @@
 //! `mindweave control-plane`: ledger and API only, for proxies in other processes.
 
+use std::convert::Infallible;
 use std::io::Write;
 
 use anyhow::Context;
@@ -10,6 +11,8 @@ use tokio::task::JoinSet;
 use crate::config::{Config, Environment, Role};
 use crate::data_dir::{DataDir, PROXY_TOKEN_FILE};
 use crate::endpoints::{Announcement, Endpoints, local_url};
+use crate::event_intake::{self, IntakeShipping};
+use crate::kafka::{Consuming, way_of_journal};
 use crate::left_journal;
 use crate::secrets::{self, RemoteProxies};
 use crate::startup::{self, explain};
@@ -22,7 +25,7 @@ use crate::wiring;
 pub(crate) fn run(config: &Config, environment: &Environment, out: &mut impl Write) -> anyhow::Result<()> {
     startup::run(config, async |signals| {
         let server = ControlPlaneServer::start(config, environment).await?;
-        let api = local_url("http", server.control_plane.local_addr());
+        let api = local_url(config.control_plane_scheme(), server.control_plane.local_addr());
         let token_file = config.data_dir.join(PROXY_TOKEN_FILE);
         startup::tell(out, |out| {
             writeln!(out, "MindWeave {}: the control plane serves {api}", env!("CARGO_PKG_VERSION"))?;
@@ -31,7 +34,10 @@ pub(crate) fn run(config: &Config, environment: &Environment, out: &mut impl Wri
             }
             out.flush()
         });
-        let signal = signals.first().await;
+        let signal = tokio::select! {
+            signal = signals.first() => signal,
+            never = server.follow_database() => match never {},
+        };
         tracing::info!(signal, "stopping");
         server.stop().await;
         Ok(())
@@ -42,6 +48,10 @@ pub(crate) fn run(config: &Config, environment: &Environment, out: &mut impl Wri
 struct ControlPlaneServer {
     control_plane: ControlPlane,
     admin: AdminServer,
+    /// Ships the events of other producers.
+    intake: IntakeShipping,
+    /// Takes events from Kafka, if they come that way.
+    consuming: Consuming,
     /// Delivers what `mindweave serve` left here; aborted when dropped.
     delivering: JoinSet<()>,
     // The last two go in this order: the announcement lies in the folder, and the folder's lock ends last.
@@ -56,9 +66,14 @@ impl ControlPlaneServer {
         let explained = |error| explain(config, Role::ControlPlane, error);
         let admin = AdminServer::start(config.control_plane_admin_listen).await;
         let admin = admin.context("health and metrics cannot be served").map_err(explained)?;
-        let control_plane = ControlPlane::start(wiring::control_plane(config, secrets)?).await;
+        let intake = event_intake::open(config)?;
+        let intake_journal = intake.journal.clone();
+        let control_plane = ControlPlane::start(wiring::control_plane(config, secrets, intake)?).await;
         let control_plane = control_plane.map_err(|error| explained(error.into()))?;
         let delivering = left_journal::deliver(config, control_plane.usage_sink())?;
+        let intake_sink = way_of_journal(config, &config.intake_journal_dir(), control_plane.usage_sink())?;
+        let intake = IntakeShipping::start(intake_journal, intake_sink);
+        let consuming = Consuming::start(config, control_plane.usage_sinks())?;
         admin.ready();
         let endpoints = Endpoints {
             pid: std::process::id(),
@@ -74,13 +89,27 @@ impl ControlPlaneServer {
             version = env!("CARGO_PKG_VERSION"),
             "ready"
         );
-        Ok(Self { control_plane, admin, delivering, announcement, _data_dir: data_dir })
+        Ok(Self { control_plane, admin, intake, consuming, delivering, announcement, _data_dir: data_dir })
+    }
+
+    /// Tells the load balancer whether requests can be answered.
+    async fn follow_database(&self) -> Infallible {
+        let mut reached = self.control_plane.reaches_database();
+        loop {
+            self.admin.database(*reached.borrow_and_update());
+            if reached.changed().await.is_err() {
+                std::future::pending::<()>().await; // it stops
+            }
+        }
     }
 
     async fn stop(self) {
         drop(self.announcement);
         self.admin.draining();
         drop(self.delivering);
+        self.control_plane.refuse_events();
+        self.intake.stop().await;
+        self.consuming.shutdown().await;
         self.control_plane.shutdown().await;
         self.admin.stop().await;
         tracing::info!("stopped");

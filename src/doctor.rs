@@ -1,6 +1,8 @@
 //! `mindweave doctor`: looks at everything a server needs, and says what to do about what is wrong.
 
+mod certificates;
 mod control_plane;
+mod kafka;
 mod local;
 mod upstream;
 
@@ -99,6 +101,7 @@ fn checks(config: Result<Config, ConfigError>, environment: &Environment, role: 
     if role == Role::Proxy {
         checks.extend(control_plane::checks(&config, environment));
     }
+    checks.extend(kafka::checks(&config));
     if role != Role::ControlPlane {
         checks.extend(upstream::checks(&config));
     }

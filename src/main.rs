@@ -10,9 +10,12 @@ mod data_plane;
 mod demo;
 mod doctor;
 mod endpoints;
+mod event_intake;
+mod kafka;
 mod keys;
 mod left_journal;
 mod logging;
+mod migrate;
 mod policy;
 mod projects;
 mod proxy_command;
@@ -23,6 +26,7 @@ mod simulate;
 mod startup;
 mod table;
 mod terminal;
+mod trust;
 mod usage;
 mod wiring;
 
@@ -61,6 +65,7 @@ fn run(cli: Cli, environment: &Environment) -> anyhow::Result<ExitCode> {
         }
         Command::Keys { server, action } => keys::run(&action, &Client::new(&server, config)?, &mut out)?,
         Command::Usage(options) => usage::run(&options, &Client::new(&options.server, config)?, &mut out)?,
+        Command::Migrate { action } => return migrate::run(&config?, &action, &mut out),
         Command::Policy { action } => return policy::run(action, &mut out),
         Command::Config => config::template::print(&mut out)?,
         Command::Doctor { role, json } => {

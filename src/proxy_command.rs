@@ -12,6 +12,7 @@ use crate::config::{BaseUrl, Config, Environment, Role};
 use crate::data_dir::DataDir;
 use crate::data_plane::{DataPlane, Opened};
 use crate::endpoints::{Announcement, Endpoints, local_url};
+use crate::kafka::way_of_events;
 use crate::secrets;
 use crate::startup;
 use crate::wiring;
@@ -87,7 +88,7 @@ impl ProxyServer {
                 "the control plane does not answer and nothing is cached: refusing all requests until it does"
             );
         }
-        let sink = control_plane.event_sink();
+        let sink = way_of_events(config, control_plane.event_sink())?;
         let data_plane = DataPlane::start(config, Role::Proxy, opened, snapshots, sink).await?;
         let endpoints = Endpoints {
             pid: std::process::id(),
@@ -121,7 +122,7 @@ impl ProxyServer {
 }
 
 /// Whether secrets would travel unencrypted over a network.
-fn in_the_clear(url: &BaseUrl) -> bool {
+pub(crate) fn in_the_clear(url: &BaseUrl) -> bool {
     let Some((host, _)) = url.host_and_port() else { return false };
     let here = host == "localhost" || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback());
     !url.is_tls() && !here

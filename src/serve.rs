@@ -19,6 +19,8 @@ use crate::config::{Config, Environment, Role};
 use crate::data_dir::DataDir;
 use crate::data_plane::{DataPlane, Opened};
 use crate::endpoints::{Announcement, Endpoints, local_url};
+use crate::event_intake::{self, IntakeShipping};
+use crate::kafka::{Consuming, way_of_events, way_of_journal};
 use crate::secrets::{self, RemoteProxies};
 use crate::startup::{self, explain};
 use crate::wiring;
@@ -54,6 +56,10 @@ pub(crate) fn run(
 pub(crate) struct Server {
     data_plane: DataPlane,
     control_plane: ControlPlane,
+    /// Ships the events of other producers.
+    intake: IntakeShipping,
+    /// Takes events from Kafka, if they go that way.
+    consuming: Consuming,
     /// Keeps budgets at the ledger's figures; aborted when dropped.
     feeding: JoinSet<()>,
     // The last two go in this order: the announcement lies in the folder, and the folder's lock ends last.
@@ -77,12 +83,18 @@ impl Server {
         control_plane_in_process();
         let secrets = secrets::of_control_plane(&data_dir, environment, RemoteProxies::Possible)?;
         let opened = Opened::open(config)?;
-        let control_plane = ControlPlane::start(wiring::control_plane(config, secrets)?).await;
+        let intake = event_intake::open(config)?;
+        let intake_journal = intake.journal.clone();
+        let control_plane = ControlPlane::start(wiring::control_plane(config, secrets, intake)?).await;
         let control_plane = control_plane.map_err(|error| explain(config, Role::Serve, error.into()))?;
         opened.admission.expect_feed(config.governance_stale_after);
         let feeding = feed_counters(&control_plane, &opened).await?;
         control_plane.show_reserved(Arc::new(Reservations(Arc::clone(&opened.admission))));
-        let (snapshots, sink) = (control_plane.snapshots(), control_plane.usage_sink());
+        let snapshots = control_plane.snapshots();
+        let sink = way_of_events(config, control_plane.usage_sink())?;
+        let intake_sink = way_of_journal(config, &config.intake_journal_dir(), control_plane.usage_sink())?;
+        let intake = IntakeShipping::start(intake_journal, intake_sink);
+        let consuming = Consuming::start(config, control_plane.usage_sinks())?;
         let data_plane = DataPlane::start(config, Role::Serve, opened, snapshots, sink).await?;
         let endpoints = Endpoints {
             pid: std::process::id(),
@@ -100,7 +112,7 @@ impl Server {
             version = env!("CARGO_PKG_VERSION"),
             "ready"
         );
-        Ok(Self { data_plane, control_plane, feeding, announcement, _data_dir: data_dir })
+        Ok(Self { data_plane, control_plane, intake, consuming, feeding, announcement, _data_dir: data_dir })
     }
 
     /// Where apps send their traffic.
@@ -120,6 +132,9 @@ impl Server {
     pub(crate) async fn stop(self) -> anyhow::Result<()> {
         drop(self.announcement);
         let stopped = self.data_plane.stop().await;
+        self.control_plane.refuse_events();
+        self.intake.stop().await;
+        self.consuming.shutdown().await;
         drop(self.feeding);
         self.control_plane.shutdown().await;
         stopped?;
@@ -137,7 +152,7 @@ impl Server {
             base_url: public.map_or_else(|| proxy.clone(), |url| url.as_str().to_owned()),
             proxy,
             admin: local_url("http", self.data_plane.proxy().admin_addr()),
-            control_plane: local_url("http", self.control_plane_addr()),
+            control_plane: local_url(config.control_plane_scheme(), self.control_plane_addr()),
             upstream: config.proxy_upstream.as_str(),
             data_dir: &config.data_dir,
             watch: format!("{} {config_flag}usage --follow", program()),

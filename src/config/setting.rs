@@ -5,6 +5,7 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use mindweave_control_plane::MigrateMode;
 use mindweave_policy::Secret;
 use mindweave_proxy::{BatchResults, JournalFull, Unregistered, UpstreamProtocol};
 use ureq::http::uri::Authority;
@@ -247,10 +248,13 @@ macro_rules! choices {
     };
 }
 
+pub(super) use choices;
+
 choices!(LogFormat { "text" => Text, "json" => Json });
 choices!(LogLevel { "error" => Error, "warn" => Warn, "info" => Info, "debug" => Debug, "trace" => Trace });
 choices!(UpstreamProtocol { "http1" => Http1, "http2" => Http2, "auto" => Auto });
 choices!(Unregistered { "default-project" => DefaultProject, "reject" => Reject });
 choices!(BatchResults { "rewrite" => Rewrite, "leave" => Leave });
+choices!(MigrateMode { "auto" => Auto, "check" => Check });
 choices!(JournalSync { "group" => Group, "always" => Always });
 choices!(JournalFull { "refuse" => Refuse, "drop" => Drop });

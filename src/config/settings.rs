@@ -1,13 +1,15 @@
 //! The table of settings: the only place that knows a key's name, type, default and meaning.
 
 use std::net::SocketAddr;
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU16, NonZeroUsize};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use mindweave_control_plane::MigrateMode;
 use mindweave_proxy::{BatchResults, JournalFull, Unregistered, UpstreamProtocol};
 
 use super::fault::Fault;
+use super::kafka::{Brokers, HiddenText, KafkaCompression, KafkaMechanism, KafkaSecurity, KafkaTopics};
 use super::networks::Networks;
 use super::setting::{BaseUrl, ByteSize, Database, JournalSync, LogFormat, LogLevel, Setting};
 use super::{Given, Values};
@@ -29,6 +31,7 @@ macro_rules! settings {
     ($($(#[doc = $meaning:literal])+ $field:ident: $type:ty = $name:literal or $default:literal;)+) => {
         /// Every setting, valid by itself and with the others.
         #[derive(Clone, Debug)]
+        #[cfg_attr(not(feature = "kafka"), expect(dead_code, reason = "some are read by clients of Kafka alone"))]
         pub(crate) struct Config {
             $($(#[doc = $meaning])+ pub(crate) $field: $type,)+
         }
@@ -123,6 +126,10 @@ settings! {
     control_plane_admin_listen: SocketAddr = "control_plane.admin_listen" or "127.0.0.1:9091";
     /// The ledger.
     control_plane_database: Database = "control_plane.database" or "sqlite:";
+    /// Connections of a control plane to its PostgreSQL server, at least 4. Two more tell who leads and bring news of changes.
+    control_plane_database_connections: NonZeroUsize = "control_plane.database_connections" or "16";
+    /// What a start does about the database's schema: bring it up to date, or refuse one that is not.
+    control_plane_migrate: MigrateMode = "control_plane.migrate" or "auto";
     /// PEM file of the certificate chain to serve the API with, over TLS. Read again when it changes.
     control_plane_tls_cert_file: Option<PathBuf> = "control_plane.tls.cert_file" or "";
     /// PEM file of that certificate's private key.
@@ -132,6 +139,33 @@ settings! {
 
     /// How long a proxy may hear nothing of the ledger before its figures of budgets count as old. What happens then is each budget's own `on_stale`.
     governance_stale_after: Duration = "governance.stale_after" or "30s";
+
+    /// Brokers of the Kafka that carries events from proxies to control planes. Without it they go there directly.
+    events_kafka_brokers: Option<Brokers> = "events.kafka.brokers" or "";
+    /// What protects the way to the brokers: TLS, a login, both or nothing.
+    events_kafka_security: KafkaSecurity = "events.kafka.security" or "plaintext";
+    /// PEM file of the certificate authorities to trust with TLS, in place of the machine's own. This file and the next two are read again when brokers refuse a connection for them.
+    events_kafka_ca_file: Option<PathBuf> = "events.kafka.ca_file" or "";
+    /// PEM file of the certificate chain that this client shows, where brokers ask for one.
+    events_kafka_cert_file: Option<PathBuf> = "events.kafka.cert_file" or "";
+    /// PEM file of that certificate's private key.
+    events_kafka_key_file: Option<PathBuf> = "events.kafka.key_file" or "";
+    /// How the login is proved. With `PLAIN` the password itself travels: only with TLS.
+    events_kafka_sasl_mechanism: KafkaMechanism = "events.kafka.sasl_mechanism" or "SCRAM-SHA-512";
+    /// Who logs in.
+    events_kafka_sasl_username: Option<String> = "events.kafka.sasl_username" or "";
+    /// The password of the login. Better in the environment than in the configuration file.
+    events_kafka_sasl_password: Option<HiddenText> = "events.kafka.sasl_password" or "";
+    /// File that holds the password in place of `sasl_password`, as mounted secrets do. Read again when a login fails.
+    events_kafka_sasl_password_file: Option<PathBuf> = "events.kafka.sasl_password_file" or "";
+    /// How events are compressed on their way and on the brokers' disks.
+    events_kafka_compression: KafkaCompression = "events.kafka.compression" or "lz4";
+    /// Whether missing topics are created at the start, or only looked for.
+    events_kafka_topics: KafkaTopics = "events.kafka.topics" or "create";
+    /// Partitions of topics that are created: as many control planes can share the work.
+    events_kafka_partitions: NonZeroU16 = "events.kafka.partitions" or "12";
+    /// Replicas of topics that are created. Unless set, 3, or as many as there are brokers.
+    events_kafka_replication: Option<NonZeroU16> = "events.kafka.replication" or "";
 
     /// Size of one journal file.
     journal_segment_bytes: ByteSize = "journal.segment_bytes" or "64MiB";
