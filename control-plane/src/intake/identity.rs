@@ -29,13 +29,24 @@ impl IdempotencyKey {
         Some(Self([ID_CONTEXT, scope.as_bytes(), b"\0", key, b"\0"].concat()))
     }
 
-    /// The id of the event at this place of the request. Its time is the event's own: the same request gives the same ids.
-    fn event_id(&self, index: usize, timestamp: Timestamp) -> EventId {
+    /// The id of the event at this place of the request: the same request gives the same ids. Of version 7 where the event says
+    /// its time, else of version 8, which has none.
+    fn event_id(&self, index: usize, timestamp: Option<Timestamp>) -> EventId {
         let hash = digest::digest(&digest::SHA256, &[&*self.0, index.to_string().as_bytes()].concat());
-        let mut random = [0; 10];
-        random.iter_mut().zip(hash.as_ref()).for_each(|(random, byte)| *random = *byte);
-        EventId::generate(timestamp, random)
+        if let Some(timestamp) = timestamp {
+            return EventId::generate(timestamp, beginning(hash.as_ref()));
+        }
+        let mut bytes: [u8; 16] = beginning(hash.as_ref());
+        let [.., version, _, variant, _, _, _, _, _, _, _] = &mut bytes;
+        *version = *version & 0x0f | 0x80;
+        *variant = *variant & 0x3f | 0x80;
+        EventId::from_bytes(bytes)
     }
+}
+
+/// The first bytes of a hash, which has more.
+fn beginning<const N: usize>(hash: &[u8]) -> [u8; N] {
+    hash.first_chunk().copied().unwrap_or([0; N])
 }
 
 /// Which times events may have.
@@ -88,46 +99,24 @@ pub(super) fn identify(
     }
     sent.draft.event_id = match (sent.event_id, key) {
         (Some(id), _) => {
-            match time_of(id) {
-                Some(made_at) => {
-                    if let Some(fault) = period.fault(made_at) {
-                        faults.add(sent.places.of("event_id"), format!("is a UUIDv7 whose time {fault}"));
-                    }
-                }
-                // Such ids are found by their event's time.
-                None if sent.timestamp.is_none() => {
-                    faults.add(
-                        sent.places.of("timestamp"),
-                        "is required beside an event_id that is not of version 7",
-                    );
-                }
-                None => {}
+            if let Some(fault) = time_of(id).and_then(|made_at| period.fault(made_at)) {
+                faults.add(sent.places.of("event_id"), format!("is a UUIDv7 whose time {fault}"));
             }
             id
         }
-        (None, Some(key)) => {
-            if sent.timestamp.is_none() {
-                let why = "is required beside an idempotency-key, unless there is an event_id";
-                faults.add(sent.places.of("timestamp"), why);
-            }
-            key.event_id(index, timestamp)
-        }
+        (None, Some(key)) => key.event_id(index, sent.timestamp),
         (None, None) => EventId::generate(timestamp, entropy::bytes()?),
     };
     Ok(())
 }
 
-/// When an id of version 7 was made.
+/// When an id of version 7 was made (RFC 9562).
 fn time_of(id: EventId) -> Option<Timestamp> {
-    let [a, b, c, d, e, f, version, ..] = *id.as_bytes();
-    if version >> 4 != 7 {
+    let [a, b, c, d, e, f, version, _, variant, ..] = *id.as_bytes();
+    if version >> 4 != 7 || variant >> 6 != 0b10 {
         return None;
     }
     let millis = u64::from_be_bytes([0, 0, a, b, c, d, e, f]);
-    Some(
-        i64::try_from(millis)
-            .ok()
-            .and_then(|millis| Timestamp::from_millisecond(millis).ok())
-            .unwrap_or(Timestamp::MAX),
-    )
+    let time = i64::try_from(millis).ok().and_then(|millis| Timestamp::from_millisecond(millis).ok());
+    Some(time.unwrap_or(Timestamp::MAX))
 }

@@ -21,6 +21,8 @@ mod reader;
 mod routes;
 mod settings;
 mod split;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 
