@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::Context;
-use mindweave_control_plane::{ControlPlaneConfig, TlsConfig as ControlPlaneTls};
+use mindweave_control_plane::{ControlPlaneConfig, EventIntake, TlsConfig as ControlPlaneTls};
 use mindweave_eventlog::{JournalConfig, SyncPolicy};
 use mindweave_policy::PolicyCompiler;
 use mindweave_proxy::{
@@ -34,6 +34,20 @@ pub(crate) fn journal(config: &Config) -> JournalConfig {
     }
 }
 
+/// Size of a file of the intake's journal: an hour of a busy batch job. Two of them are always there.
+const INTAKE_SEGMENT_BYTES: u64 = 8 << 20;
+
+/// The settings of the journal for events of other producers: the same but for its size on an idle machine.
+pub(crate) fn intake_journal(config: &Config) -> JournalConfig {
+    let settings = journal(config);
+    JournalConfig {
+        dir: config.intake_journal_dir(),
+        segment_bytes: settings.segment_bytes.min(INTAKE_SEGMENT_BYTES),
+        label: Some("events"),
+        ..settings
+    }
+}
+
 /// The control plane's settings.
 ///
 /// # Errors
@@ -41,6 +55,7 @@ pub(crate) fn journal(config: &Config) -> JournalConfig {
 pub(crate) fn control_plane(
     config: &Config,
     secrets: ControlPlaneSecrets,
+    events: EventIntake,
 ) -> anyhow::Result<ControlPlaneConfig> {
     let ControlPlaneSecrets { admin_token, master_key, proxy_token } = secrets;
     let program =
@@ -48,6 +63,7 @@ pub(crate) fn control_plane(
     let arguments = CHECK_POLICIES.into_iter().map(Into::into).collect();
     Ok(ControlPlaneConfig {
         proxy_token,
+        events: Some(events),
         tls: control_plane_tls(config),
         policy_compiler: PolicyCompiler::child(program, arguments),
         ..ControlPlaneConfig::new(config.control_plane_listen, config.ledger(), admin_token, master_key)
