@@ -20,8 +20,8 @@
 //! **`POST /internal/v1/events/claim`** and **`POST /internal/v1/events`** are specified in `mindweave-eventlog`, module
 //! `delivery`.
 //!
-//! All of it is opened by the proxy token alone. The watch sends upstream keys in the clear: outside one machine or a trusted
-//! network it belongs behind TLS.
+//! All of it is opened by the tokens of proxies alone, see `crate::proxies`, and a watch lasts for as long as its token does. It
+//! sends upstream keys: outside one machine it belongs on TLS.
 
 mod deliveries;
 mod lines;
