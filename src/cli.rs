@@ -59,6 +59,11 @@ pub(crate) enum Command {
         #[command(subcommand)]
         action: PolicyAction,
     },
+    /// Show and change the schema of the ledger's database
+    Migrate {
+        #[command(subcommand)]
+        action: MigrateAction,
+    },
     /// Print a configuration file with every setting, its meaning and its default
     Config,
     /// Check configuration, folders, ports, clock and the way to the API
@@ -81,6 +86,9 @@ pub(crate) struct Server {
     /// Admin token [default: the one in the data folder]
     #[arg(long, global = true, value_name = "TOKEN", env = "MINDWEAVE_ADMIN_TOKEN", hide_env_values = true)]
     pub(crate) token: Option<String>,
+    /// PEM file of certificate authorities to trust in front of it, beside the machine's own
+    #[arg(long, global = true, value_name = "FILE", env = "MINDWEAVE_CA_FILE")]
+    pub(crate) ca_file: Option<PathBuf>,
 }
 
 /// Options of `demo`.
@@ -194,6 +202,23 @@ pub(crate) struct NewKey {
     /// When the key stops working: `2027-01-31` or `2027-01-31T18:00:00Z`
     #[arg(long, value_name = "TIME", value_parser = moment)]
     pub(crate) expires: Option<Timestamp>,
+}
+
+/// What to do with the schema.
+#[derive(Debug, Subcommand)]
+pub(crate) enum MigrateAction {
+    /// Show the schema's version, what it lacks and how the big tables are divided; exits with 1 unless it is up to date
+    Status {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Bring the schema up to date; safe while servers start or run, also several times at once
+    Up {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
 }
 
 /// What to do with policies.

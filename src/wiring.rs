@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use anyhow::Context;
-use mindweave_control_plane::{ControlPlaneConfig, EventIntake, TlsConfig as ControlPlaneTls};
+use mindweave_control_plane::{
+    ControlPlaneConfig, DatabaseOptions, EventIntake, TlsConfig as ControlPlaneTls,
+};
 use mindweave_eventlog::{JournalConfig, SyncPolicy};
 use mindweave_policy::PolicyCompiler;
 use mindweave_proxy::{
@@ -65,6 +67,10 @@ pub(crate) fn control_plane(
         proxy_token,
         events: Some(events),
         tls: control_plane_tls(config),
+        database_options: DatabaseOptions {
+            migrate: config.control_plane_migrate,
+            connections: config.control_plane_database_connections(),
+        },
         policy_compiler: PolicyCompiler::child(program, arguments),
         ..ControlPlaneConfig::new(config.control_plane_listen, config.ledger(), admin_token, master_key)
     })

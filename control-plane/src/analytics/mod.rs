@@ -4,6 +4,8 @@ mod routes;
 mod store;
 
 pub(crate) use routes::routes;
+#[cfg(test)]
+pub(crate) use store::{Answer, GroupBy, UsageQuery, usage_query};
 
 #[cfg(test)]
 mod tests;

@@ -1,5 +1,6 @@
 //! Opening and migrating, on both engines.
 
+mod backup;
 mod files;
 mod migrating;
 mod opening;

@@ -1,3 +1,5 @@
+mod same_answers;
+
 use super::*;
 use crate::db::DatabaseOptions;
 use crate::rollup::{Retention, retention_run, storage_run};
