@@ -55,7 +55,7 @@ pub struct ConsumerConfig {
     /// How often the group hears of this member: a few times within `session_timeout`.
     pub heartbeat: Duration,
     /// A member that does not follow a rebalance for so long is out. Its thread does nothing but that, and never waits for
-    /// the sink for longer than `handover`.
+    /// the sink for longer than `handover`. At least `session_timeout`.
     pub max_poll_interval: Duration,
     /// How long a partition that moves away waits for the batch that is in the sink. What takes longer is dropped there and
     /// booked by the next owner.

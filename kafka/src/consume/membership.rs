@@ -47,7 +47,7 @@ pub(super) enum Command {
 /// Why the member is none any more.
 #[derive(Debug)]
 pub(super) enum Out {
-    /// It was told to leave.
+    /// It was told to leave, or nobody follows it any more.
     Left,
     /// librdkafka cannot go on with this client.
     Fatal(String),
@@ -100,10 +100,11 @@ impl Membership {
     }
 
     /// Leaves the group. Partitions that it still has must not be in work any more.
-    pub(super) async fn leave(mut self, offsets: Offsets) {
-        self.commands.close(); // nobody answers to a rebalance from here on
-        *self.leaving.lock() = Some(offsets);
-        self.out().await;
+    pub(super) async fn leave(self, offsets: Offsets) {
+        let Self { commands, leaving, out } = self;
+        *leaving.lock() = Some(offsets);
+        drop(commands); // nobody answers to a rebalance from here on
+        drop(out.await); // the thread's last word is that it has left
     }
 }
 
@@ -121,6 +122,9 @@ impl Thread {
             if let Some(offsets) = self.leaving.lock().take() {
                 self.consumer.context().commit(&self.consumer, &offsets);
                 break Out::Left;
+            }
+            if self.consumer.context().commands.is_closed() {
+                break Out::Left; // its runtime is gone: a member that reads nothing keeps partitions from others
             }
             match self.consumer.poll(POLL) {
                 None | Some(Ok(_)) => {}
@@ -191,9 +195,10 @@ impl Group {
         // With an offset of its own the client asks for no committed one. It reads nothing anyway.
         list.set_all_offsets(Offset::End)?;
         consumer.incremental_assign(list)?;
-        if !partitions.is_empty() {
-            consumer.pause(list)?;
+        if partitions.is_empty() {
+            return Ok(()); // a rebalance that changes nothing here
         }
+        consumer.pause(list)?;
         tracing::info!(?partitions, "partitions assigned");
         self.board.metrics.rebalanced(Rebalanced::Assigned);
         self.tell(Command::Assigned(partitions));
@@ -206,7 +211,9 @@ impl Group {
         list: &TopicPartitionList,
         partitions: Vec<i32>,
     ) -> Result<(), ClientError> {
-        if consumer.assignment_lost() {
+        if partitions.is_empty() {
+            // Nothing to give.
+        } else if consumer.assignment_lost() {
             tracing::warn!(?partitions, "partitions lost: the group went on without this member");
             self.board.metrics.rebalanced(Rebalanced::Lost);
             self.tell(Command::Lost(partitions));

@@ -147,6 +147,53 @@ async fn a_member_with_a_name_keeps_its_partitions_over_a_restart() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_member_whose_name_another_one_took_joins_anew_once_that_is_gone() {
+    let topic = Topic::new(shared()).await;
+    let ledger = Ledger::new();
+    let mut config = topic.config();
+    config.instance = Some("replica-1".to_owned());
+    let one = member(&topic, config.clone(), &ledger, "one");
+    has(&one, 4).await;
+    let mut truth = topic.fill("a", 0..400).await;
+    let two = member(&topic, config, &ledger, "two");
+    has(&one, 0).await;
+    truth.extend(topic.fill("b", 0..400).await);
+    two.shutdown().await;
+    truth.extend(topic.fill("c", 0..400).await);
+    has(&one, 4).await;
+    ledger.equals(&truth).await;
+    one.shutdown().await;
+}
+
+#[test]
+fn a_consumer_whose_runtime_ends_leaves_its_partitions_to_others() {
+    let runtime = || {
+        let mut builder = tokio::runtime::Builder::new_multi_thread();
+        builder.worker_threads(2).enable_all().build().expect("a runtime")
+    };
+    let (ledger, second) = (Ledger::new(), runtime());
+    let topic = second.block_on(Topic::new(shared()));
+    let mut config = topic.config();
+    // Nobody has to wait for it.
+    (config.session_timeout, config.max_poll_interval) = (Duration::from_secs(300), Duration::from_secs(300));
+    let first = runtime();
+    let one = first.block_on(async {
+        let one = member(&topic, config.clone(), &ledger, "one");
+        has(&one, 4).await;
+        one
+    });
+    first.shutdown_background();
+    second.block_on(async {
+        let two = member(&topic, config, &ledger, "two");
+        let truth = topic.fill("a", 0..400).await;
+        ledger.equals(&truth).await;
+        assert_eq!(ledger.read(|state| state.booked_by.get("one").copied()), None);
+        two.shutdown().await;
+    });
+    drop(one);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn health_says_what_is_assigned_and_how_far_behind_it_is() {
     let topic = Topic::new(shared()).await;
     let ledger = Ledger::new();

@@ -122,7 +122,7 @@ async fn a_sink_that_never_answers_is_asked_again() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_broker_that_is_killed_amid_load_and_started_again_loses_and_doubles_nothing() {
+async fn a_broker_that_is_killed_or_hangs_amid_load_and_comes_back_loses_and_doubles_nothing() {
     let kafka = start();
     let topic = Topic::new(&kafka).await;
     let ledger = Ledger::new();
@@ -130,17 +130,17 @@ async fn a_broker_that_is_killed_amid_load_and_started_again_loses_and_doubles_n
     let (one, two) =
         (member(&topic, topic.config(), &ledger, "one"), member(&topic, topic.config(), &ledger, "two"));
     has(&one, 2).await;
-    for _ in 0..2 {
+    for outage in ["killed", "hangs", "killed"] {
         let held = ledger.read(|state| state.booked.len());
         ledger.holds(held + 300).await;
-        block_in_place(|| kafka.kill());
+        block_in_place(|| if outage == "killed" { kafka.kill() } else { kafka.freeze() });
         let probe = one.probe();
         eventually("it says that Kafka is away", || {
             let health = probe.health();
             health.last_error.clone().ok_or_else(|| format!("{health:?}"))
         })
         .await;
-        block_in_place(|| kafka.start_again());
+        block_in_place(|| if outage == "killed" { kafka.start_again() } else { kafka.thaw() });
     }
     let held = ledger.read(|state| state.booked.len());
     ledger.holds(held + 300).await;

@@ -1,11 +1,15 @@
 //! The ledger's position rules, also where it does not fit the partition.
 
 use std::sync::OnceLock;
+use std::time::Duration;
 
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use mindweave_eventlog::ReadLimits;
+use rdkafka::admin::{AdminOptions, NewTopic, TopicReplication};
+use rdkafka::error::RDKafkaErrorCode;
+use tokio::time::sleep;
 
-use crate::cluster::{Load, Topic, shared};
+use crate::cluster::{Load, PARTITIONS, Topic, shared};
 use crate::ledger::Ledger;
 use crate::{eventually, has, member};
 
@@ -24,8 +28,7 @@ fn metric(sample: &str) -> f64 {
 async fn source(topic: &Topic, partition: i32) -> String {
     let topic_name = topic.name.clone();
     let admin = topic.admin();
-    let id =
-        tokio::task::block_in_place(|| admin.inner().fetch_cluster_id(std::time::Duration::from_secs(10)));
+    let id = tokio::task::block_in_place(|| admin.inner().fetch_cluster_id(Duration::from_secs(10)));
     format!("kafka:{}:{topic_name}:{partition}", id.expect("Kafka says which cluster it is"))
 }
 
@@ -147,4 +150,31 @@ async fn messages_that_kafka_deleted_before_the_ledger_had_them_are_counted_and_
         assert!(truth.iter().all(|event| events.contains(&event.as_str())));
     });
     two.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_topic_that_is_deleted_and_made_anew_amid_work_is_read_from_its_beginning() {
+    let topic = Topic::new(shared()).await;
+    let ledger = Ledger::new();
+    let mut truth = topic.fill("a", 0..2_000).await;
+    let one = member(&topic, topic.config(), &ledger, "one");
+    ledger.equals(&truth).await;
+    tokio::task::block_in_place(|| shared().delete_topic(&topic.name));
+    let options = AdminOptions::new().operation_timeout(Some(Duration::from_secs(30)));
+    let new = NewTopic::new(&topic.name, PARTITIONS, TopicReplication::Fixed(1));
+    loop {
+        // Kafka takes a moment to forget the old one.
+        let made = topic.admin().create_topics([&new], &options).await.expect("Kafka answers");
+        match made[0] {
+            Ok(_) => break,
+            Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => sleep(Duration::from_millis(50)).await,
+            Err((_, code)) => panic!("{code}"),
+        }
+    }
+    let new = topic.fill("b", 0..100).await;
+    truth.extend(new);
+    ledger.holds(truth.len()).await;
+    let (events, position) = (ledger.read(|state| state.booked.len()), ledger.position(":0"));
+    assert_eq!((events, position), (2_100, Some(25)));
+    one.shutdown().await;
 }
