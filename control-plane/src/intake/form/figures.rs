@@ -54,7 +54,8 @@ impl Figures {
     /// Reads them. Calls need a model, and how much they read and wrote, unless nothing came of them.
     pub(super) fn read(fields: &mut Reader<'_>, draft: &UsageEvent) -> Self {
         let is_call = draft.event_type == EventType::ApiCall;
-        if is_call && draft.model.is_none() && draft.requested_model.is_none() {
+        let is_named = draft.model.is_some() || draft.requested_model.is_some();
+        if is_call && !is_named && !fields.was_refused("model") {
             fields.fault("model", "is required");
         }
         let usage = fields.take("usage");

@@ -48,7 +48,7 @@ fn bucket(mut fields: Reader<'_>, event_model: Option<&Arc<str>>) -> Option<Buck
     let most = MAX_COST.saturating_mul(PICO_PER_NANO);
     let unit: Option<i64> = fields.small("unit_price_pico_usd", most);
     let amount: Option<i64> = fields.small("amount_pico_usd", most);
-    if model.is_none() {
+    if model.is_none() && !fields.was_refused("model") {
         fields.fault("model", "is required");
     }
     let (Some(kind), Some(quantity)) = (kind, quantity) else {
