@@ -74,6 +74,36 @@ async fn members_join_and_leave_amid_load_and_every_event_is_booked_once() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_partition_that_moves_away_ends_the_batch_that_is_in_its_sink() {
+    let topic = Topic::new(shared()).await;
+    let ledger = Ledger::new();
+    ledger.set(|mode| {
+        mode.held.insert("one");
+    });
+    let mut config = topic.config();
+    (config.handover, config.max_poll_interval) = (Duration::from_secs(30), Duration::from_secs(60));
+    let truth = topic.fill("a", 0..2_000).await;
+    let one = member(&topic, config.clone(), &ledger, "one");
+    eventually("each of its partitions has a batch in the ledger", || {
+        let deliveries = ledger.read(|state| state.deliveries);
+        if deliveries == 4 { Ok(()) } else { Err(format!("{deliveries}")) }
+    })
+    .await;
+    let two = member(&topic, config, &ledger, "two");
+    let begun = Instant::now();
+    while begun.elapsed() < SESSION {
+        assert_eq!(two.probe().health().assigned, 0, "it waits for the batches after {:?}", begun.elapsed());
+        sleep(Duration::from_millis(50)).await;
+    }
+    ledger.set(|mode| mode.held.clear());
+    has(&two, 2).await;
+    ledger.equals(&truth).await;
+    assert_eq!(ledger.read(|state| (state.again, state.fenced)), (0, 0), "nothing was given up");
+    one.shutdown().await;
+    two.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_shutdown_leaves_nothing_half_done_and_the_next_member_goes_on_at_once() {
     let topic = Topic::new(shared()).await;
     let ledger = Ledger::new();
