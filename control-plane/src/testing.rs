@@ -117,6 +117,12 @@ macro_rules! on_every_kind_of_ledger {
 }
 pub(crate) use on_every_kind_of_ledger;
 
+/// Runs a test that is not asynchronous itself, as those with made-up inputs are not.
+pub(crate) fn run_on<L, T: Future<Output = ()>>(ledger: impl Future<Output = L>, test: impl FnOnce(L) -> T) {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    runtime.block_on(async { test(ledger.await).await });
+}
+
 /// Makes what the first start makes: the organisation `org_1` in UTC, its project `prj_1`, revision 1.
 pub(crate) async fn install(db: &Db) {
     let mut tx = db.begin_write().await.unwrap();

@@ -101,7 +101,7 @@ fn build(query: &UsageQuery, state: &State) -> QueryBuilder {
         ));
         sql.push_bind(from).push(" AND bucket < ").push_bind(to);
     }
-    sql.push(") JOIN usage_dims USING (dim_id) WHERE true");
+    sql.push(") AS pieces JOIN usage_dims USING (dim_id) WHERE true");
     for (dimension, value) in &query.only {
         sql.push(format!(" AND {} = ", dimension.column())).push_bind(value.clone());
     }

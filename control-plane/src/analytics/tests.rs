@@ -9,7 +9,9 @@ use proptest::prelude::*;
 use super::store::{Answer, GroupBy, UsageQuery, UsageRow, usage_query};
 use crate::db::{Db, sql};
 use crate::rollup::{Level, Retention, retention_run, rollup_run};
-use crate::testing::{DAY, HOUR, Ledger, MINUTE, NOON, SECOND, at, event, record};
+use crate::testing::{
+    DAY, HOUR, Ledger, MINUTE, NOON, SECOND, at, event, on_every_kind_of_ledger, record, run_on,
+};
 use crate::usage::decode;
 use crate::usage::totals::Totals;
 
@@ -89,8 +91,7 @@ async fn assert_equal_to(model: &Model, db: &Db) {
     }
 }
 
-async fn run(steps: Vec<Step>) {
-    let ledger = Ledger::new().await;
+async fn run(ledger: Ledger, steps: Vec<Step>) {
     let (mut claim, _) = ledger.ingest.claim("journal").await.unwrap();
     let (mut now, mut model, mut sequence) = (NOON, Model::default(), 0);
     for step in steps {
@@ -114,22 +115,41 @@ async fn run(steps: Vec<Step>) {
     }
 }
 
+fn cases(cases: u32) -> ProptestConfig {
+    ProptestConfig { cases, max_shrink_iters: 200, ..ProptestConfig::default() }
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 24, max_shrink_iters: 200, ..ProptestConfig::default() })]
+    #![proptest_config(cases(24))]
 
     #[test]
     fn stitched_sums_equal_the_raw_sums_at_every_moment(steps in vec(step(), 1..40)) {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        runtime.block_on(run(steps));
+        run_on(Ledger::new(), |ledger| run(ledger, steps));
     }
 }
 
-#[tokio::test]
-async fn sums_survive_the_end_of_what_they_were_made_from() {
-    let ledger = Ledger::new().await;
+proptest! {
+    #![proptest_config(cases(6))]
+
+    #[test]
+    fn stitched_sums_equal_the_raw_sums_at_every_moment_on_postgresql(steps in vec(step(), 1..40)) {
+        run_on(Ledger::on_postgres(), |ledger| run(ledger, steps));
+    }
+
+    #[test]
+    fn stitched_sums_equal_the_raw_sums_at_every_moment_on_timescaledb(steps in vec(step(), 1..40)) {
+        run_on(Ledger::on_timescale(), |ledger| async {
+            if let Some(ledger) = ledger {
+                run(ledger, steps).await;
+            }
+        });
+    }
+}
+
+async fn sums_survive_the_end_of_what_they_were_made_from(ledger: Ledger) {
     let (mut claim, _) = ledger.ingest.claim("journal").await.unwrap();
     ledger.ingest.apply(&mut claim, &[record(1, &event(1, NOON, 10))], Sequence::new(1)).await.unwrap();
-    let later = at(NOON + 20 * DAY);
+    let later = at(NOON + 60 * DAY); // a piece of the hours has thirty days and goes as a whole
     rollup_run(&ledger.db, later).await.unwrap();
     retention_run(&ledger.db, &RETENTION, later).await.unwrap();
     for table in ["usage_events", "usage_minute", "usage_hour"] {
@@ -142,9 +162,7 @@ async fn sums_survive_the_end_of_what_they_were_made_from() {
     assert_eq!(days[0].totals.input_tokens, 10);
 }
 
-#[tokio::test]
-async fn an_event_older_than_the_minutes_and_hours_kept_still_finds_its_day() {
-    let ledger = Ledger::new().await;
+async fn an_event_older_than_the_minutes_and_hours_kept_still_finds_its_day(ledger: Ledger) {
     let (mut claim, _) = ledger.ingest.claim("journal").await.unwrap();
     let later = at(NOON + 20 * DAY);
     rollup_run(&ledger.db, later).await.unwrap();
@@ -160,9 +178,7 @@ async fn an_event_older_than_the_minutes_and_hours_kept_still_finds_its_day() {
     assert_eq!(ask(&ledger.db, Level::Day, Level::Day.floor(NOON)).await.unwrap(), days);
 }
 
-#[tokio::test]
-async fn retention_drops_nothing_that_is_not_summed_yet() {
-    let ledger = Ledger::new().await;
+async fn retention_drops_nothing_that_is_not_summed_yet(ledger: Ledger) {
     let (mut claim, _) = ledger.ingest.claim("journal").await.unwrap();
     ledger.ingest.apply(&mut claim, &[record(1, &event(1, NOON, 10))], Sequence::new(1)).await.unwrap();
     retention_run(&ledger.db, &RETENTION, at(NOON + 300 * DAY)).await.unwrap();
@@ -172,9 +188,7 @@ async fn retention_drops_nothing_that_is_not_summed_yet() {
     assert_eq!(days[0].totals.input_tokens, 10);
 }
 
-#[tokio::test]
-async fn an_answer_before_the_kept_time_is_refused_instead_of_being_too_small() {
-    let ledger = Ledger::new().await;
+async fn an_answer_before_the_kept_time_is_refused_instead_of_being_too_small(ledger: Ledger) {
     let later = at(NOON + 20 * DAY);
     rollup_run(&ledger.db, later).await.unwrap();
     retention_run(&ledger.db, &RETENTION, later).await.unwrap();
@@ -182,3 +196,10 @@ async fn an_answer_before_the_kept_time_is_refused_instead_of_being_too_small() 
     assert!(ask(&ledger.db, Level::Hour, NOON).await.is_err());
     assert!(ask(&ledger.db, Level::Hour, NOON + 19 * DAY + HOUR).await.is_ok());
 }
+
+on_every_kind_of_ledger!(
+    sums_survive_the_end_of_what_they_were_made_from,
+    an_event_older_than_the_minutes_and_hours_kept_still_finds_its_day,
+    retention_drops_nothing_that_is_not_summed_yet,
+    an_answer_before_the_kept_time_is_refused_instead_of_being_too_small,
+);

@@ -18,9 +18,35 @@ use tempfile::TempDir;
 use ureq::http::{HeaderMap, Request};
 
 use super::*;
-use crate::db::Database;
+use crate::db::{Database, Engine};
 use crate::secrets::MasterKey;
 use mindweave_policy::Secret;
+use mindweave_test_servers::Postgres;
+
+tokio::task_local! {
+    /// What the databases of this test are.
+    static ENGINE: Engine;
+}
+
+/// Makes two tests of each function: its servers have a file, or a database on PostgreSQL.
+macro_rules! on_every_engine {
+    ($($test:ident),+ $(,)?) => {
+        $(mod $test {
+            use super::super::{ENGINE, Engine};
+
+            #[tokio::test(flavor = "multi_thread")]
+            async fn in_a_file() {
+                ENGINE.scope(Engine::Sqlite, super::$test()).await;
+            }
+
+            #[tokio::test(flavor = "multi_thread")]
+            async fn on_postgresql() {
+                ENGINE.scope(Engine::Postgres, super::$test()).await;
+            }
+        })+
+    };
+}
+use on_every_engine;
 
 const TOKEN: &str = "the-admin-token-of-the-tests";
 
@@ -60,10 +86,42 @@ fn config(folder: &Path, master_key_byte: &str) -> ControlPlaneConfig {
     let master_key = MasterKey::from_text(&master_key_byte.repeat(32)).unwrap();
     let century = Duration::from_secs(100 * 365 * 86_400); // the tests' events have fixed times, long ago
     let retention = Retention { raw: century, minute: century, hour: century };
-    let database = Database::Sqlite(folder.join("ledger.db"));
+    let database = database(folder);
     ControlPlaneConfig {
         retention,
         ..ControlPlaneConfig::new(listen, database, Secret::new(TOKEN.into()), master_key)
+    }
+}
+
+/// The database that belongs to a folder.
+fn database(folder: &Path) -> Database {
+    match ENGINE.get() {
+        Engine::Sqlite => Database::Sqlite(folder.join("ledger.db")),
+        Engine::Postgres => {
+            let file = folder.join("database-url");
+            let url = std::fs::read_to_string(&file).unwrap_or_else(|_| {
+                let url = tokio::task::block_in_place(|| Postgres::shared().create_database());
+                std::fs::write(&file, &url).unwrap();
+                url
+            });
+            Database::Postgres(Secret::new(url))
+        }
+    }
+}
+
+/// Everything that is stored in the database of a folder.
+fn stored(folder: &Path) -> Vec<Vec<u8>> {
+    match database(folder) {
+        Database::Sqlite(_) => {
+            let files = std::fs::read_dir(folder).unwrap();
+            files.map(|file| std::fs::read(file.unwrap().path()).unwrap()).collect()
+        }
+        Database::Postgres(url) => {
+            let mut dump = std::process::Command::new(Postgres::shared().bin("pg_dump"));
+            let dump = dump.arg("--data-only").arg("-d").arg(url.expose_secret()).output().unwrap();
+            assert!(dump.status.success(), "{}", String::from_utf8_lossy(&dump.stderr));
+            vec![dump.stdout]
+        }
     }
 }
 

@@ -33,7 +33,6 @@ async fn deliver_as_ours(server: &Server, source: &str, mut events: Vec<mindweav
     deliver(server, source, &events).await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
 async fn a_budget_has_sensible_defaults_and_shows_money_both_ways() {
     let server = Server::start().await;
     let request = json!({ "name": "monthly", "unit": "cost", "window": "month", "limit_usd": "49.99" });
@@ -65,7 +64,6 @@ async fn a_budget_has_sensible_defaults_and_shows_money_both_ways() {
     assert!(server.control_plane.snapshots().load().governance.quotas.is_empty());
 }
 
-#[tokio::test(flavor = "multi_thread")]
 async fn a_new_budget_knows_what_was_used_before_it_was_made_and_counts_on() {
     let server = Server::start().await;
     let project = server.project("web");
@@ -109,7 +107,6 @@ async fn a_new_budget_knows_what_was_used_before_it_was_made_and_counts_on() {
     assert_eq!(raised.body["state"]["over_thresholds"], json!([50]));
 }
 
-#[tokio::test(flavor = "multi_thread")]
 async fn a_budget_for_each_project_shows_every_subject_on_its_own_page_of_usage() {
     let server = Server::start().await;
     let soon = SignedDuration::ZERO;
@@ -141,7 +138,6 @@ impl ReservedView for Held {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
 async fn what_open_requests_hold_is_shown_and_counts_as_gone() {
     let server = Server::start().await;
     server.control_plane.show_reserved(Arc::new(Held));
@@ -154,7 +150,6 @@ async fn what_open_requests_hold_is_shown_and_counts_as_gone() {
     );
 }
 
-#[tokio::test(flavor = "multi_thread")]
 async fn windows_begin_in_the_time_zone_of_the_organisation_and_move_with_it() {
     let server = Server::start().await;
     let org_path = format!("/orgs/{}", org(&server));
@@ -190,7 +185,6 @@ async fn windows_begin_in_the_time_zone_of_the_organisation_and_move_with_it() {
     assert_eq!(server.client.patch("/orgs/org_none", &json!({ "name": "x" })).status, 404);
 }
 
-#[tokio::test(flavor = "multi_thread")]
 async fn budgets_that_cannot_be_meant_are_refused_field_by_field() {
     let server = Server::start().await;
     let with = |changes: Value| {
@@ -237,7 +231,6 @@ async fn budgets_that_cannot_be_meant_are_refused_field_by_field() {
     assert_eq!((again.status, again.code()), (409, "name_taken"));
 }
 
-#[tokio::test(flavor = "multi_thread")]
 async fn a_change_of_the_unit_needs_a_limit_in_the_new_unit() {
     let server = Server::start().await;
     let body = json!({ "name": "q", "unit": "cost", "window": "day", "limit_usd": "5", "action": "warn" });
@@ -254,3 +247,13 @@ async fn a_change_of_the_unit_needs_a_limit_in_the_new_unit() {
     assert_eq!((&cleared["action"], &cleared["thresholds"]), (&json!("block"), &json!([50, 80, 100])));
     assert_eq!(cleared["reserve"], "max");
 }
+
+on_every_engine!(
+    a_budget_has_sensible_defaults_and_shows_money_both_ways,
+    a_new_budget_knows_what_was_used_before_it_was_made_and_counts_on,
+    a_budget_for_each_project_shows_every_subject_on_its_own_page_of_usage,
+    what_open_requests_hold_is_shown_and_counts_as_gone,
+    windows_begin_in_the_time_zone_of_the_organisation_and_move_with_it,
+    budgets_that_cannot_be_meant_are_refused_field_by_field,
+    a_change_of_the_unit_needs_a_limit_in_the_new_unit,
+);

@@ -33,7 +33,6 @@ fn evaluate(server: &Server, body: &Value) -> Value {
     answer.body
 }
 
-#[tokio::test(flavor = "multi_thread")]
 async fn an_evaluation_says_what_each_policy_in_force_would_say_and_why() {
     let server = Server::start().await;
     let project = server.project("web");
@@ -90,7 +89,6 @@ async fn an_evaluation_says_what_each_policy_in_force_would_say_and_why() {
     assert_eq!(ask(2_000, true)["cached"], false, "an evaluation is always made");
 }
 
-#[tokio::test(flavor = "multi_thread")]
 async fn an_evaluation_reads_bodies_as_proxies_do_and_keys_as_they_are() {
     let server = Server::start().await;
     let project = server.project("web");
@@ -152,7 +150,6 @@ async fn an_evaluation_reads_bodies_as_proxies_do_and_keys_as_they_are() {
     );
 }
 
-#[tokio::test(flavor = "multi_thread")]
 async fn a_draft_is_judged_beside_the_policies_in_force_or_in_the_place_of_one() {
     let server = Server::start().await;
     let id = server.client.create("/governance/policies", &policy("p", "enforce", 1_000));
@@ -173,7 +170,6 @@ async fn a_draft_is_judged_beside_the_policies_in_force_or_in_the_place_of_one()
     );
 }
 
-#[tokio::test(flavor = "multi_thread")]
 async fn an_evaluation_names_the_budget_that_would_refuse() {
     let server = Server::start().await;
     let project = server.project("web");
@@ -222,7 +218,6 @@ async fn an_evaluation_names_the_budget_that_would_refuse() {
     assert_eq!(ask(&server.project("fresh"))["allowed"], true);
 }
 
-#[tokio::test(flavor = "multi_thread")]
 async fn evaluations_that_cannot_be_meant_are_refused_field_by_field() {
     let server = Server::start().await;
     let cases = [
@@ -276,7 +271,6 @@ fn spoken_of(number: u64, project: &str, verdicts: Vec<VerdictRecord>) -> UsageE
     event
 }
 
-#[tokio::test(flavor = "multi_thread")]
 async fn the_decision_log_tells_who_was_refused_what_by_which_version_and_finds_it_by_each_filter() {
     use VerdictKind::{Deny, Warn};
     use VerdictMode::{Enforce, Shadow};
@@ -347,7 +341,6 @@ async fn the_decision_log_tells_who_was_refused_what_by_which_version_and_finds_
     assert_eq!((refused.status, refused.refused()), (400, vec!["effect"]));
 }
 
-#[tokio::test(flavor = "multi_thread")]
 async fn a_budget_that_warned_and_then_refused_is_called_by_its_name_both_times() {
     let server = Server::start().await;
     let quota = json!({ "name": "monthly", "unit": "cost", "window": "month", "limit": 5, "action": "warn" });
@@ -366,7 +359,6 @@ async fn a_budget_that_warned_and_then_refused_is_called_by_its_name_both_times(
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
 async fn a_rare_reason_is_found_behind_many_others_page_by_page() {
     let server = Server::start().await;
     let reason = |number: u64| if number == 1 { "rare" } else { "common" };
@@ -378,7 +370,6 @@ async fn a_rare_reason_is_found_behind_many_others_page_by_page() {
     assert_eq!(server.client.pages("/governance/audit?reason=common", 1_000, || {}).len(), 1_499);
 }
 
-#[tokio::test(flavor = "multi_thread")]
 async fn shadow_verdicts_are_summed_by_policy_reason_and_project() {
     use VerdictKind::{Deny, Warn};
     use VerdictMode::{Enforce, Shadow};
@@ -423,3 +414,15 @@ async fn shadow_verdicts_are_summed_by_policy_reason_and_project() {
     let now = server.client.get("/governance/shadow").body;
     assert_eq!(now["data"], json!([]), "a day is what nobody names");
 }
+
+on_every_engine!(
+    an_evaluation_says_what_each_policy_in_force_would_say_and_why,
+    an_evaluation_reads_bodies_as_proxies_do_and_keys_as_they_are,
+    a_draft_is_judged_beside_the_policies_in_force_or_in_the_place_of_one,
+    an_evaluation_names_the_budget_that_would_refuse,
+    evaluations_that_cannot_be_meant_are_refused_field_by_field,
+    the_decision_log_tells_who_was_refused_what_by_which_version_and_finds_it_by_each_filter,
+    a_budget_that_warned_and_then_refused_is_called_by_its_name_both_times,
+    a_rare_reason_is_found_behind_many_others_page_by_page,
+    shadow_verdicts_are_summed_by_policy_reason_and_project,
+);

@@ -5,7 +5,6 @@ use super::*;
 
 const LIMITS: &str = "/governance/limits";
 
-#[tokio::test(flavor = "multi_thread")]
 async fn a_limit_is_in_force_when_its_creation_is_answered_and_gone_when_its_deletion_is() {
     let server = Server::start().await;
     let project = server.project("web");
@@ -38,7 +37,6 @@ async fn a_limit_is_in_force_when_its_creation_is_answered_and_gone_when_its_del
     server.client.create(LIMITS, &request); // its name is free again
 }
 
-#[tokio::test(flavor = "multi_thread")]
 async fn a_change_touches_the_fields_that_are_given_and_null_clears_what_is_optional() {
     let server = Server::start().await;
     let request = json!({
@@ -67,7 +65,6 @@ async fn a_change_touches_the_fields_that_are_given_and_null_clears_what_is_opti
     assert_eq!((refused.status, refused.refused()), (422, vec!["name", "limit"]));
 }
 
-#[tokio::test(flavor = "multi_thread")]
 async fn limits_that_cannot_be_meant_are_refused_field_by_field() {
     let server = Server::start().await;
     let with = |changes: Value| {
@@ -102,7 +99,6 @@ async fn limits_that_cannot_be_meant_are_refused_field_by_field() {
     assert_eq!(server.client.get(LIMITS).body["data"], json!([]), "nothing was made");
 }
 
-#[tokio::test(flavor = "multi_thread")]
 async fn names_are_unique_among_limits_and_each_kind_of_subject_can_be_counted() {
     let server = Server::start().await;
     let project = server.project("web");
@@ -138,7 +134,6 @@ async fn names_are_unique_among_limits_and_each_kind_of_subject_can_be_counted()
     assert_eq!(server.client.pages(LIMITS, 2, || {}).len(), 7);
 }
 
-#[tokio::test(flavor = "multi_thread")]
 async fn concurrent_changes_of_different_fields_are_all_kept() {
     let server = Server::start().await;
     let limit = json!({ "name": "l", "metric": "tokens_per_minute", "limit": 1, "burst": 1 });
@@ -160,7 +155,6 @@ async fn concurrent_changes_of_different_fields_are_all_kept() {
     assert_eq!((&after["limit"], &after["burst"], &after["models"]), (&json!(7), &json!(9), &json!(["a"])));
 }
 
-#[tokio::test(flavor = "multi_thread")]
 async fn keys_and_credentials_carry_roles_into_the_snapshot() {
     let server = Server::start().await;
     let project = server.project("web");
@@ -189,3 +183,12 @@ async fn keys_and_credentials_carry_roles_into_the_snapshot() {
         assert_eq!((answer.status, answer.refused()), (422, vec!["roles"]));
     }
 }
+
+on_every_engine!(
+    a_limit_is_in_force_when_its_creation_is_answered_and_gone_when_its_deletion_is,
+    a_change_touches_the_fields_that_are_given_and_null_clears_what_is_optional,
+    limits_that_cannot_be_meant_are_refused_field_by_field,
+    names_are_unique_among_limits_and_each_kind_of_subject_can_be_counted,
+    concurrent_changes_of_different_fields_are_all_kept,
+    keys_and_credentials_carry_roles_into_the_snapshot,
+);

@@ -12,7 +12,6 @@ fn without(model: &str) -> String {
     )
 }
 
-#[tokio::test(flavor = "multi_thread")]
 async fn a_policy_is_in_force_when_its_creation_is_answered_and_gone_when_its_deletion_is() {
     let server = Server::start().await;
     let project = server.project("web");
@@ -56,7 +55,6 @@ async fn a_policy_is_in_force_when_its_creation_is_answered_and_gone_when_its_de
     server.client.create(POLICIES, &request); // its name is free again
 }
 
-#[tokio::test(flavor = "multi_thread")]
 async fn a_change_of_text_or_data_makes_a_version_and_nothing_else_does() {
     let server = Server::start().await;
     let id =
@@ -87,7 +85,6 @@ async fn a_change_of_text_or_data_makes_a_version_and_nothing_else_does() {
     assert!(server.control_plane.snapshots().load().governance.policies.is_empty(), "what is off is nowhere");
 }
 
-#[tokio::test(flavor = "multi_thread")]
 async fn versions_can_be_compared_and_restored() {
     let server = Server::start().await;
     let id =
@@ -124,7 +121,6 @@ async fn versions_can_be_compared_and_restored() {
     );
 }
 
-#[tokio::test(flavor = "multi_thread")]
 async fn broken_rego_is_refused_with_its_place_and_the_old_version_stays() {
     let server = Server::start().await;
     let id = server.client.create(POLICIES, &json!({ "name": "p", "rego": without("a") }));
@@ -149,7 +145,6 @@ async fn broken_rego_is_refused_with_its_place_and_the_old_version_stays() {
     assert_eq!(server.client.get(POLICIES).body["data"].as_array().unwrap().len(), 1);
 }
 
-#[tokio::test(flavor = "multi_thread")]
 async fn policies_that_cannot_be_meant_are_refused_field_by_field() {
     let server = Server::start().await;
     let rego = without("a");
@@ -184,7 +179,6 @@ async fn policies_that_cannot_be_meant_are_refused_field_by_field() {
     assert_eq!(large.refused(), ["rego"], "{}", large.body);
 }
 
-#[tokio::test(flavor = "multi_thread")]
 async fn bundled_policies_can_be_read_and_put_in_force_with_data_of_ones_own() {
     let server = Server::start().await;
     let listed = server.client.get("/governance/policies/bundled").body["data"].clone();
@@ -208,7 +202,6 @@ async fn bundled_policies_can_be_read_and_put_in_force_with_data_of_ones_own() {
     assert_eq!(server.client.get("/governance/policies/bundled/none").status, 404);
 }
 
-#[tokio::test(flavor = "multi_thread")]
 async fn of_two_changes_to_the_same_version_one_is_told_that_it_came_late() {
     let server = Server::start().await;
     let id = server.client.create(POLICIES, &json!({ "name": "p", "rego": without("a") }));
@@ -231,3 +224,13 @@ async fn of_two_changes_to_the_same_version_one_is_told_that_it_came_late() {
     assert!(taken >= 1);
     assert_eq!(versions, taken + 1, "what was answered with success is a version, and nothing else is");
 }
+
+on_every_engine!(
+    a_policy_is_in_force_when_its_creation_is_answered_and_gone_when_its_deletion_is,
+    a_change_of_text_or_data_makes_a_version_and_nothing_else_does,
+    versions_can_be_compared_and_restored,
+    broken_rego_is_refused_with_its_place_and_the_old_version_stays,
+    policies_that_cannot_be_meant_are_refused_field_by_field,
+    bundled_policies_can_be_read_and_put_in_force_with_data_of_ones_own,
+    of_two_changes_to_the_same_version_one_is_told_that_it_came_late,
+);

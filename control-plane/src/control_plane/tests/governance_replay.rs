@@ -48,7 +48,6 @@ fn make(server: &Server, rego: &str, scope: Option<&Value>) -> String {
     server.client.create("/governance/policies", &body)
 }
 
-#[tokio::test(flavor = "multi_thread")]
 async fn a_replay_tells_who_would_have_been_refused_and_what_that_had_cost() {
     let server = Server::start().await;
     let mut ours: Vec<_> = (1..=6).map(|number| past(&server, number, "prj_a", number % 2 == 0)).collect();
@@ -93,7 +92,6 @@ async fn a_replay_tells_who_would_have_been_refused_and_what_that_had_cost() {
     assert_eq!((&told["not_recorded"], &told["approximated"]), (&json!([]), &json!([])));
 }
 
-#[tokio::test(flavor = "multi_thread")]
 async fn a_version_or_a_draft_can_be_replayed_and_the_scope_of_the_policy_holds() {
     let server = Server::start().await;
     let project = server.project("web");
@@ -132,7 +130,6 @@ async fn a_version_or_a_draft_can_be_replayed_and_the_scope_of_the_policy_holds(
     assert_eq!(server.client.post("/governance/policies/pol_none/replay", &json!({})).status, 404);
 }
 
-#[tokio::test(flavor = "multi_thread")]
 async fn a_replay_says_which_of_what_the_policy_reads_events_do_not_keep() {
     let server = Server::start().await;
     let project = server.project("web");
@@ -159,7 +156,6 @@ async fn a_replay_says_which_of_what_the_policy_reads_events_do_not_keep() {
     assert_eq!(told["approximated"][0]["path"], "principal.roles");
 }
 
-#[tokio::test(flavor = "multi_thread")]
 async fn a_replay_that_was_cut_short_says_so_and_saw_the_newest() {
     let server = Server::start().await;
     let template = past(&server, 1, "prj_a", true);
@@ -184,3 +180,10 @@ async fn a_replay_that_was_cut_short_says_so_and_saw_the_newest() {
     );
     assert_eq!(part["seen_from"], json!(events[500].timestamp));
 }
+
+on_every_engine!(
+    a_replay_tells_who_would_have_been_refused_and_what_that_had_cost,
+    a_version_or_a_draft_can_be_replayed_and_the_scope_of_the_policy_holds,
+    a_replay_says_which_of_what_the_policy_reads_events_do_not_keep,
+    a_replay_that_was_cut_short_says_so_and_saw_the_newest,
+);

@@ -63,7 +63,6 @@ fn assert_problem(answer: &Answer, status: u16, code: &str) {
     assert!(answer.body["title"].is_string() && answer.body["detail"].is_string());
 }
 
-#[tokio::test(flavor = "multi_thread")]
 async fn no_operation_answers_without_the_admin_token() {
     let server = Server::start().await;
     let with = |value: &str| vec![("authorization", value.to_owned())];
@@ -87,7 +86,6 @@ async fn no_operation_answers_without_the_admin_token() {
     assert_eq!(server.client.get("/projects").body["data"].as_array().unwrap().len(), 1, "nothing was made");
 }
 
-#[tokio::test(flavor = "multi_thread")]
 async fn every_operation_passes_the_token_check_with_the_admin_token() {
     let server = Server::start().await;
     for (method, path) in OPERATIONS.iter().copied().filter(|(_, path)| *path != "/v1/usage/live") {
@@ -97,21 +95,18 @@ async fn every_operation_passes_the_token_check_with_the_admin_token() {
     assert_eq!(server.client.call_with("GET", "/projects", &lower_case, None).status, 200);
 }
 
-#[tokio::test(flavor = "multi_thread")]
 async fn health_needs_no_token() {
     let server = Server::start().await;
     let answer = server.client.call_with("GET", "/v1/health", &[], None);
     assert_eq!((answer.status, &answer.body["status"]), (200, &"ok".into()));
 }
 
-#[tokio::test]
 async fn an_empty_admin_token_is_refused_at_the_start() {
     let folder = tempfile::tempdir().unwrap();
     let config = ControlPlaneConfig { admin_token: Secret::new(" ".into()), ..config(folder.path(), "11") };
     assert!(matches!(ControlPlane::start(config).await, Err(StartError::EmptyAdminToken)));
 }
 
-#[tokio::test(flavor = "multi_thread")]
 async fn unknown_paths_and_methods_are_problems() {
     let server = Server::start().await;
     assert_problem(&server.client.get("/no/such/path"), 404, "not_found");
@@ -127,7 +122,6 @@ async fn unknown_paths_and_methods_are_problems() {
     assert!(wrong_method.header("allow").contains("POST"), "{:?}", wrong_method.headers);
 }
 
-#[tokio::test(flavor = "multi_thread")]
 async fn bodies_that_are_not_json_are_refused() {
     let server = Server::start().await;
     let token = ("authorization", format!("Bearer {TOKEN}"));
@@ -147,7 +141,6 @@ async fn bodies_that_are_not_json_are_refused() {
     assert_eq!(server.client.call_with("POST", "/projects", &charset, Some(br#"{"name":"x"}"#)).status, 201);
 }
 
-#[tokio::test(flavor = "multi_thread")]
 async fn refused_fields_are_all_named_and_their_values_are_not_repeated() {
     let server = Server::start().await;
     let project = server.project("web");
@@ -185,7 +178,6 @@ async fn refused_fields_are_all_named_and_their_values_are_not_repeated() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
 async fn a_body_of_nothing_but_faults_is_answered_in_short() {
     let server = Server::start().await;
     let many = |prefix: &str| -> serde_json::Map<_, _> {
@@ -204,7 +196,6 @@ async fn a_body_of_nothing_but_faults_is_answered_in_short() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
 async fn refused_parameters_are_named() {
     let server = Server::start().await;
     let cases = [
@@ -233,3 +224,15 @@ async fn refused_parameters_are_named() {
     let backwards = "/analytics/usage?from=2026-02-01T00:00:00Z&to=2026-01-01T00:00:00Z";
     assert_problem(&server.client.get(backwards), 422, "range_too_wide");
 }
+
+on_every_engine!(
+    no_operation_answers_without_the_admin_token,
+    every_operation_passes_the_token_check_with_the_admin_token,
+    health_needs_no_token,
+    an_empty_admin_token_is_refused_at_the_start,
+    unknown_paths_and_methods_are_problems,
+    bodies_that_are_not_json_are_refused,
+    refused_fields_are_all_named_and_their_values_are_not_repeated,
+    a_body_of_nothing_but_faults_is_answered_in_short,
+    refused_parameters_are_named,
+);

@@ -21,7 +21,6 @@ fn numbers(events: &[Value]) -> Vec<u64> {
     events.iter().map(|event| event["input_tokens"].as_u64().unwrap()).collect()
 }
 
-#[tokio::test(flavor = "multi_thread")]
 async fn events_are_listed_whole_and_newest_first() {
     let server = Server::start().await;
     let (old, new) = (event(1, NOON, 1), event(2, NOON + SECOND, 2));
@@ -36,7 +35,6 @@ async fn events_are_listed_whole_and_newest_first() {
     assert_eq!(numbers(oldest_first["data"].as_array().unwrap()), [1, 2]);
 }
 
-#[tokio::test(flavor = "multi_thread")]
 async fn events_are_found_by_each_filter() {
     let server = Server::start().await;
     let mut special = event(7, NOON, 7);
@@ -69,7 +67,6 @@ async fn events_are_found_by_each_filter() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
 async fn pages_of_events_are_complete_and_stable_while_events_land() {
     let server = Server::start().await;
     // Several events share a time, so that the order among equals matters.
@@ -96,7 +93,6 @@ async fn pages_of_events_are_complete_and_stable_while_events_land() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
 async fn a_cursor_of_one_direction_is_refused_in_the_other() {
     let server = Server::start().await;
     deliver(&server, "journal", &[event(1, NOON, 1), event(2, NOON, 2)]).await;
@@ -106,7 +102,6 @@ async fn a_cursor_of_one_direction_is_refused_in_the_other() {
     assert_eq!((turned.status, turned.code()), (400, "invalid_cursor"));
 }
 
-#[tokio::test(flavor = "multi_thread")]
 async fn usage_is_summed_by_interval_and_dimension() {
     let server = Server::start().await;
     let mut other = event(2, NOON + MINUTE, 20);
@@ -136,7 +131,6 @@ async fn usage_is_summed_by_interval_and_dimension() {
     assert_eq!(numbers(only["data"].as_array().unwrap()), [20]);
 }
 
-#[tokio::test(flavor = "multi_thread")]
 async fn refused_requests_and_tool_calls_are_told_apart_in_lists_and_sums() {
     let server = Server::start().await;
     let mut denied = event(2, NOON, 20);
@@ -179,7 +173,6 @@ async fn refused_requests_and_tool_calls_are_told_apart_in_lists_and_sums() {
     assert_eq!((refused.status, refused.code()), (400, "invalid_parameter"));
 }
 
-#[tokio::test(flavor = "multi_thread")]
 async fn the_defaults_of_every_interval_include_what_has_just_happened() {
     let server = Server::start().await;
     let now = clock::now().as_microsecond();
@@ -231,7 +224,6 @@ impl Subscriber {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
 async fn live_subscribers_see_events_as_they_land_and_repetitions_not_at_all() {
     let server = Server::start().await;
     let mut all = Subscriber::connect(&server, "");
@@ -252,7 +244,6 @@ async fn live_subscribers_see_events_as_they_land_and_repetitions_not_at_all() {
     assert_eq!(tools.event()["input_tokens"], 4);
 }
 
-#[tokio::test(flavor = "multi_thread")]
 async fn a_live_subscriber_that_lags_is_told_how_many_events_it_missed() {
     let server = Server::start().await;
     let mut subscriber = Subscriber::connect(&server, "");
@@ -272,7 +263,6 @@ async fn a_live_subscriber_that_lags_is_told_how_many_events_it_missed() {
     assert!(missed > 0 && missed < next);
 }
 
-#[tokio::test(flavor = "multi_thread")]
 async fn a_shutdown_ends_live_streams_and_returns() {
     let server = Server::start().await;
     let mut subscriber = Subscriber::connect(&server, "");
@@ -280,3 +270,16 @@ async fn a_shutdown_ends_live_streams_and_returns() {
     let mut rest = String::new();
     tokio::task::block_in_place(|| Read::read_to_string(&mut subscriber.0, &mut rest)).unwrap();
 }
+
+on_every_engine!(
+    events_are_listed_whole_and_newest_first,
+    events_are_found_by_each_filter,
+    pages_of_events_are_complete_and_stable_while_events_land,
+    a_cursor_of_one_direction_is_refused_in_the_other,
+    usage_is_summed_by_interval_and_dimension,
+    refused_requests_and_tool_calls_are_told_apart_in_lists_and_sums,
+    the_defaults_of_every_interval_include_what_has_just_happened,
+    live_subscribers_see_events_as_they_land_and_repetitions_not_at_all,
+    a_live_subscriber_that_lags_is_told_how_many_events_it_missed,
+    a_shutdown_ends_live_streams_and_returns,
+);

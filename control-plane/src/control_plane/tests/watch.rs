@@ -102,7 +102,6 @@ fn in_force(server: &Server) -> Arc<Snapshot> {
     server.control_plane.snapshots().load()
 }
 
-#[tokio::test(flavor = "multi_thread")]
 async fn a_proxy_gets_everything_and_then_each_change_within_a_second() {
     let server = start().await;
     let project = server.project("checkout");
@@ -134,7 +133,6 @@ async fn a_proxy_gets_everything_and_then_each_change_within_a_second() {
     assert_eq!(watcher.content(), content(&in_force(&server)));
 }
 
-#[tokio::test(flavor = "multi_thread")]
 async fn a_proxy_that_comes_back_gets_only_what_it_missed() {
     let server = start().await;
     let mut watcher = Watcher::connect(&server, "");
@@ -166,7 +164,6 @@ async fn a_proxy_that_comes_back_gets_only_what_it_missed() {
     assert_eq!(long_away.content(), content(&in_force(&server)));
 }
 
-#[tokio::test(flavor = "multi_thread")]
 async fn another_run_of_the_control_plane_sends_everything_even_under_the_same_revision() {
     let server = start().await;
     let mut watcher = Watcher::connect(&server, "");
@@ -178,7 +175,6 @@ async fn another_run_of_the_control_plane_sends_everything_even_under_the_same_r
     assert!(matches!(Watcher::connect(&server, &known).snapshot(), WatchLine::Snapshot(_)));
 }
 
-#[tokio::test(flavor = "multi_thread")]
 async fn figures_and_heartbeats_come_every_second() {
     let server = start().await;
     let mut watcher = Watcher::connect(&server, "");
@@ -198,7 +194,6 @@ async fn figures_and_heartbeats_come_every_second() {
     assert!(began.elapsed() < Duration::from_secs(8), "{:?}", began.elapsed());
 }
 
-#[tokio::test(flavor = "multi_thread")]
 async fn a_watch_ends_when_the_control_plane_stops() {
     let server = start().await;
     let mut watcher = Watcher::connect(&server, "");
@@ -209,7 +204,6 @@ async fn a_watch_ends_when_the_control_plane_stops() {
     while watcher.line().is_some() {}
 }
 
-#[tokio::test(flavor = "multi_thread")]
 async fn a_proxy_that_has_gone_is_no_longer_alive() {
     let server = start().await;
     let mut stays = server.control_plane.usage_feed().subscribe("in-process");
@@ -238,7 +232,6 @@ fn with_token(
     server.client.call_with(method, path, &headers, (method == "POST").then_some(body))
 }
 
-#[tokio::test(flavor = "multi_thread")]
 async fn each_token_opens_its_own_side_only() {
     let server = start().await;
     let calls = [("GET", WATCH), ("POST", CLAIM), ("POST", EVENTS)];
@@ -263,7 +256,6 @@ async fn each_token_opens_its_own_side_only() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
 async fn tokens_that_protect_nothing_are_refused_at_the_start() {
     let folder = tempfile::tempdir().unwrap();
     for (token, expected) in [(" ", "empty"), (TOKEN, "one of their own")] {
@@ -298,7 +290,6 @@ fn booked(server: &Server) -> usize {
     server.client.get("/v1/usage/events").body["data"].as_array().unwrap().len()
 }
 
-#[tokio::test(flavor = "multi_thread")]
 async fn a_journal_is_delivered_once_however_often_it_is_sent() {
     let server = start().await;
     let (epoch, position) = claim(&server);
@@ -317,7 +308,6 @@ async fn a_journal_is_delivered_once_however_often_it_is_sent() {
     assert_eq!(booked(&server), 3);
 }
 
-#[tokio::test(flavor = "multi_thread")]
 async fn a_claim_outlives_a_restart_of_the_control_plane_but_not_the_next_claim() {
     let server = start().await;
     let (epoch, _) = claim(&server);
@@ -335,7 +325,6 @@ async fn a_claim_outlives_a_restart_of_the_control_plane_but_not_the_next_claim(
     assert_eq!(booked(&server), 2);
 }
 
-#[tokio::test(flavor = "multi_thread")]
 async fn a_record_that_can_never_be_booked_is_named_and_the_others_are_taken_without_it() {
     let server = start().await;
     let (epoch, _) = claim(&server);
@@ -350,7 +339,6 @@ async fn a_record_that_can_never_be_booked_is_named_and_the_others_are_taken_wit
     assert_eq!(booked(&server), 2);
 }
 
-#[tokio::test(flavor = "multi_thread")]
 async fn the_longest_delivery_of_a_shipper_is_taken_and_what_is_none_is_refused() {
     let server = start().await;
     let (epoch, _) = claim(&server);
@@ -375,7 +363,6 @@ async fn the_longest_delivery_of_a_shipper_is_taken_and_what_is_none_is_refused(
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
 async fn a_body_beyond_the_limit_is_refused_without_being_read() {
     let server = start().await;
     let mut stream = TcpStream::connect(server.control_plane.local_addr()).unwrap();
@@ -391,7 +378,6 @@ async fn a_body_beyond_the_limit_is_refused_without_being_read() {
     assert!(answer.starts_with("HTTP/1.1 413"), "{answer}");
 }
 
-#[tokio::test(flavor = "multi_thread")]
 async fn a_watch_says_which_parameter_is_wrong() {
     let server = start().await;
     for (query, wrong) in
@@ -402,3 +388,20 @@ async fn a_watch_says_which_parameter_is_wrong() {
         assert_eq!(answer.body["errors"][0]["field"], wrong, "{query}");
     }
 }
+
+on_every_engine!(
+    a_proxy_gets_everything_and_then_each_change_within_a_second,
+    a_proxy_that_comes_back_gets_only_what_it_missed,
+    another_run_of_the_control_plane_sends_everything_even_under_the_same_revision,
+    figures_and_heartbeats_come_every_second,
+    a_watch_ends_when_the_control_plane_stops,
+    a_proxy_that_has_gone_is_no_longer_alive,
+    each_token_opens_its_own_side_only,
+    tokens_that_protect_nothing_are_refused_at_the_start,
+    a_journal_is_delivered_once_however_often_it_is_sent,
+    a_claim_outlives_a_restart_of_the_control_plane_but_not_the_next_claim,
+    a_record_that_can_never_be_booked_is_named_and_the_others_are_taken_without_it,
+    the_longest_delivery_of_a_shipper_is_taken_and_what_is_none_is_refused,
+    a_body_beyond_the_limit_is_refused_without_being_read,
+    a_watch_says_which_parameter_is_wrong,
+);

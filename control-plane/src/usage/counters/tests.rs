@@ -21,7 +21,9 @@ use crate::clock;
 use crate::db::{Connection, Db, sql};
 use crate::rollup::{Retention, retention_run, rollup_run};
 use crate::snapshot::revision_raise;
-use crate::testing::{DAY, HOUR, Ledger, MINUTE, SECOND, at, event, install, record};
+use crate::testing::{
+    DAY, HOUR, Ledger, MINUTE, SECOND, at, event, install, on_every_kind_of_ledger, record, run_on,
+};
 use crate::usage::Claim;
 
 pub(crate) fn quota(id: &str, scope: Subject, unit: QuotaUnit, window: QuotaWindow) -> QuotaSpec {
@@ -294,8 +296,7 @@ struct Run {
 }
 
 impl Run {
-    async fn new() -> Self {
-        let ledger = Ledger::new().await;
+    async fn new(ledger: Ledger) -> Self {
         install(&ledger.db).await;
         let (claim, _) = ledger.ingest.claim("journal").await.unwrap();
         Self {
@@ -379,24 +380,38 @@ impl Run {
     }
 }
 
-proptest! {
-    #![proptest_config(ProptestConfig { cases: 48, max_shrink_iters: 200, ..ProptestConfig::default() })]
-
-    #[test]
-    fn counters_equal_what_the_events_charge_whatever_changes_in_between(steps in vec(step(), 1..30)) {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        runtime.block_on(async {
-            let mut run = Run::new().await;
-            for step in steps {
-                run.step(step).await;
-            }
-        });
+async fn run(ledger: Ledger, steps: Vec<Step>) {
+    let mut run = Run::new(ledger).await;
+    for step in steps {
+        run.step(step).await;
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_budget_that_is_made_while_events_are_booked_counts_each_of_them_once() {
-    let ledger = Ledger::new().await;
+fn cases(cases: u32) -> ProptestConfig {
+    ProptestConfig { cases, max_shrink_iters: 200, ..ProptestConfig::default() }
+}
+
+proptest! {
+    #![proptest_config(cases(48))]
+
+    #[test]
+    fn counters_equal_what_the_events_charge_whatever_changes_in_between(steps in vec(step(), 1..30)) {
+        run_on(Ledger::new(), |ledger| run(ledger, steps));
+    }
+}
+
+proptest! {
+    #![proptest_config(cases(8))]
+
+    #[test]
+    fn counters_equal_what_the_events_charge_whatever_changes_in_between_on_postgresql(
+        steps in vec(step(), 1..30)
+    ) {
+        run_on(Ledger::on_postgres(), |ledger| run(ledger, steps));
+    }
+}
+
+async fn a_budget_that_is_made_while_events_are_booked_counts_each_of_them_once(ledger: Ledger) {
     install(&ledger.db).await;
     let now = clock::now().as_microsecond();
     let booking = |source: &'static str, start: u64| {
@@ -428,9 +443,7 @@ async fn a_budget_that_is_made_while_events_are_booked_counts_each_of_them_once(
     assert!(counters.values().all(|used| *used == 2 * 60 * 3), "{counters:?}");
 }
 
-#[tokio::test]
-async fn counters_of_windows_long_past_are_deleted_and_do_not_come_back() {
-    let ledger = Ledger::new().await;
+async fn counters_of_windows_long_past_are_deleted_and_do_not_come_back(ledger: Ledger) {
     install(&ledger.db).await;
     let (mut claim, _) = ledger.ingest.claim("journal").await.unwrap();
     put_quota(
@@ -447,9 +460,7 @@ async fn counters_of_windows_long_past_are_deleted_and_do_not_come_back() {
     assert_eq!(counters(&ledger.db).await.len(), 0);
 }
 
-#[tokio::test]
-async fn a_change_of_name_or_limit_counts_nothing_again() {
-    let ledger = Ledger::new().await;
+async fn a_change_of_name_or_limit_counts_nothing_again(ledger: Ledger) {
     install(&ledger.db).await;
     let mut quota = quota("quo_1", one(SubjectKind::Org, "org_1"), QuotaUnit::Requests, QuotaWindow::Day);
     put_quota(&ledger.db, &quota).await;
@@ -478,3 +489,9 @@ fn an_events_use_is_what_a_proxy_charges_for_it() {
         }
     }
 }
+
+on_every_kind_of_ledger!(
+    a_budget_that_is_made_while_events_are_booked_counts_each_of_them_once,
+    counters_of_windows_long_past_are_deleted_and_do_not_come_back,
+    a_change_of_name_or_limit_counts_nothing_again,
+);
