@@ -4,6 +4,8 @@ use std::ops::{Deref, DerefMut};
 
 use sqlx::{Postgres, Sqlite};
 
+use super::postgres::answered;
+
 /// What runs the statements.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Engine {
@@ -41,7 +43,7 @@ impl Transaction {
     pub(crate) async fn commit(self) -> Result<(), sqlx::Error> {
         match self.0 {
             Connection::Sqlite(tx) => tx.commit().await,
-            Connection::Postgres(tx) => tx.commit().await,
+            Connection::Postgres(tx) => answered(tx.commit()).await,
         }
     }
 }

@@ -17,6 +17,11 @@ use super::schema::{MigrateMode, Recorded, SchemaError};
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a connection may take to be made.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a connection that is given back may take to answer before it is thrown away.
+const RELEASE_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a statement waits for a server from which nothing comes, as when its machine is gone: a little more than the
+/// server itself allows the longest.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(130);
 /// Between two attempts to reach a server that is not there yet.
 const CONNECT_PAUSE: Duration = Duration::from_millis(200);
 /// The oldest server that has what is used here; the newest of it is `idle_session_timeout`.
@@ -104,11 +109,26 @@ fn pool(address: &Address, size: u32, session: String) -> PgPool {
         .acquire_timeout(ACQUIRE_TIMEOUT)
         // After a restart of the server every connection is dead: found out here, not by whoever asked.
         .test_before_acquire(true)
+        // A connection that was left in the middle of a statement, to a server that is gone, must not keep its place.
+        .after_release(|connection, _| {
+            Box::pin(async move {
+                let answer = timeout(RELEASE_TIMEOUT, connection.ping()).await;
+                answer.unwrap_or(Err(sqlx::Error::PoolTimedOut)).map(|()| true)
+            })
+        })
         .after_connect(move |connection, _| {
             let session = AssertSqlSafe(Arc::clone(&session));
             Box::pin(async move { sqlx::raw_sql(session).execute(connection).await.map(drop) })
         })
         .connect_lazy_with(address.options.clone())
+}
+
+/// Waits for the server's answer, but not for ever: a connection to a machine that is gone looks like one that is silent.
+pub(super) async fn answered<T>(
+    answer: impl Future<Output = Result<T, sqlx::Error>>,
+) -> Result<T, sqlx::Error> {
+    let silent = || Err(sqlx::Error::Io(std::io::ErrorKind::TimedOut.into()));
+    timeout(ANSWER_TIMEOUT, answer).await.unwrap_or_else(|_| silent())
 }
 
 /// Whether the big tables are hypertables.

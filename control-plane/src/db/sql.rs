@@ -12,6 +12,7 @@ use sqlx::sqlite::{SqliteArguments, SqliteRow};
 use sqlx::{Arguments, AssertSqlSafe, FromRow, PgPool, Postgres, SqlSafeStr, SqlStr, Sqlite, SqlitePool};
 
 use super::connection::Connection;
+use super::postgres::answered;
 use super::value::Value;
 
 /// A row of either engine.
@@ -216,13 +217,13 @@ impl Query {
                 Done(plain!(Sqlite, self.0.sqlite()).execute(pool).await?.rows_affected())
             }
             On::Readers(Readers::Postgres(pool)) => {
-                Done(plain!(Postgres, self.0.postgres()).execute(pool).await?.rows_affected())
+                Done(answered(plain!(Postgres, self.0.postgres()).execute(pool)).await?.rows_affected())
             }
             On::Connection(Connection::Sqlite(tx)) => {
                 Done(plain!(Sqlite, self.0.sqlite()).execute(&mut **tx).await?.rows_affected())
             }
             On::Connection(Connection::Postgres(tx)) => {
-                Done(plain!(Postgres, self.0.postgres()).execute(&mut **tx).await?.rows_affected())
+                Done(answered(plain!(Postgres, self.0.postgres()).execute(&mut **tx)).await?.rows_affected())
             }
         })
     }

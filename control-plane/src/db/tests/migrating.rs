@@ -1,4 +1,12 @@
+use std::ops::RangeInclusive;
+
+use mindweave_eventlog::Sequence;
+
 use super::*;
+use crate::analytics::{Answer, GroupBy, UsageQuery, usage_query};
+use crate::rollup::{Level, rollup_run};
+use crate::testing::{DAY, NOON, at, event, install, record};
+use crate::usage::{Ingest, LiveEvents};
 
 /// Rows for each table, by the migration after which it can have them.
 fn rows(engine: Engine) -> BTreeMap<i64, Vec<&'static str>> {
@@ -154,28 +162,69 @@ async fn an_old_and_a_new_program_share_a_database_that_was_only_added_to() {
     let (_folder, databases) = empty_databases();
     for database in databases {
         let old = open(&database).await.unwrap();
-        let newer = newer_list(&database, "ALTER TABLE orgs ADD COLUMN colour TEXT");
-        let new = open_as(&database, &newer).await.unwrap();
-        for (db, id) in [(&old, "org_old"), (&new, "org_new")] {
-            let mut tx = db.begin_write().await.unwrap();
-            sql::query("INSERT INTO orgs (id, name, created_at) VALUES (?, 'x', 0)")
-                .bind(id)
-                .execute(&mut *tx)
-                .await
-                .unwrap();
-            tx.commit().await.unwrap();
+        install(&old).await;
+        book(&old, "journal-of-old", 1..=300).await;
+        // The new one starts, and changes the tables that both write, while the old one goes on.
+        let newer = newer_list(
+            &database,
+            "ALTER TABLE orgs ADD COLUMN colour TEXT;
+             ALTER TABLE usage_events ADD COLUMN note TEXT;
+             ALTER TABLE usage_minute ADD COLUMN smiles BIGINT NOT NULL DEFAULT 0",
+        );
+        let newer = match &database {
+            Database::Sqlite(_) => newer_list(
+                &database,
+                "ALTER TABLE orgs ADD COLUMN colour TEXT;
+                 ALTER TABLE usage_events ADD COLUMN note TEXT;
+                 ALTER TABLE usage_minute ADD COLUMN smiles INTEGER NOT NULL DEFAULT 0",
+            ),
+            Database::Postgres(_) => newer,
+        };
+        let (new, _) = tokio::join!(open_as(&database, &newer), book(&old, "journal-of-old", 301..=600));
+        let new = new.unwrap_or_else(|error| panic!("{}", told(&error)));
+        tokio::join!(book(&old, "journal-of-old", 601..=900), book(&new, "journal-of-new", 901..=1_200));
+        let expected: i64 = (1..=1_200).sum();
+        for db in [&old, &new] {
+            assert_eq!(tokens(db).await, expected);
+            assert_eq!(number(db, "SELECT count(*) FROM usage_events").await, 1_200);
         }
-        assert_eq!(number(&old, "SELECT count(*) FROM orgs").await, 2);
-        assert_eq!(number(&new, "SELECT count(*) FROM orgs WHERE colour IS NULL").await, 2);
+        assert_eq!(number(&new, "SELECT count(*) FROM usage_events WHERE note IS NULL").await, 1_200);
         old.close().await;
         // The old one starts again while the new one runs; it must not take the newer migration back or repeat its own.
         let old = open(&database).await.unwrap_or_else(|error| panic!("{}", told(&error)));
-        assert_eq!(number(&old, "SELECT count(*) FROM orgs").await, 2);
+        book(&old, "journal-of-old", 1_201..=1_300).await;
+        assert_eq!(tokens(&new).await, (1..=1_300).sum::<i64>());
         let check = DatabaseOptions { migrate: MigrateMode::Check, ..DatabaseOptions::default() };
         Db::open(&database, check).await.unwrap().close().await;
         old.close().await;
         new.close().await;
     }
+}
+
+/// Books events of as many tokens as their number says, and rolls them up.
+async fn book(db: &Db, source: &str, numbers: RangeInclusive<u64>) {
+    let ingest = Ingest::new(db.clone(), LiveEvents::new());
+    let (mut claim, _) = ingest.claim(source).await.unwrap();
+    let last = *numbers.end();
+    let records: Vec<_> = numbers.map(|number| record(number, &event(number, NOON, number))).collect();
+    for part in records.chunks(50) {
+        let end = part.last().map_or(last, |record| record.sequence.get());
+        ingest.apply(&mut claim, part, Sequence::new(end)).await.unwrap();
+    }
+    rollup_run(db, at(NOON + DAY)).await.unwrap();
+}
+
+/// What an hour's question says, which goes over the levels.
+async fn tokens(db: &Db) -> i64 {
+    let query = UsageQuery {
+        interval: Level::Hour,
+        from: NOON - DAY,
+        to: NOON + DAY,
+        group_by: vec![GroupBy::Model],
+        only: Vec::new(),
+    };
+    let Answer::Rows(rows) = usage_query(db, &query, 10).await.unwrap() else { panic!("kept") };
+    rows.iter().map(|row| row.totals.input_tokens).sum()
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -103,6 +103,25 @@ async fn a_restart_of_the_server_is_felt_only_while_it_is_away() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_hangs_is_told_from_one_that_thinks_and_is_back_at_once() {
+    let server = Postgres::start();
+    let url = at(&server.create_database());
+    let db = open(&url).await.unwrap();
+    let asks = sql::query_scalar::<i64>("SELECT count(*) FROM orgs").fetch_one(db.readers());
+    asks.await.unwrap();
+    drop(db.begin_write().await.unwrap());
+    tokio::task::block_in_place(|| server.freeze());
+    let started = Instant::now();
+    let asked = sql::query_scalar::<i64>("SELECT count(*) FROM orgs").fetch_one(db.readers()).await;
+    assert!(asked.doing("asking").unwrap_err().is_away());
+    assert!(db.begin_write().await.unwrap_err().is_away());
+    assert!(started.elapsed() < Duration::from_secs(20), "{:?}", started.elapsed());
+    tokio::task::block_in_place(|| server.thaw());
+    db.begin_write().await.unwrap().commit().await.unwrap();
+    assert_eq!(number(&db, "SELECT count(*) FROM orgs").await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_client_that_hangs_in_a_transaction_does_not_keep_the_ledger() {
     let server = Postgres::shared();
     let url = at(&server.create_database());
