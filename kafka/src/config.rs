@@ -116,9 +116,9 @@ impl Password {
         match self {
             Self::Text(text) => Ok(text.clone()),
             Self::File(path) => match std::fs::read_to_string(path) {
-                Ok(text) if text.trim().is_empty() => Err(unreadable(path, "it is empty".to_owned())),
+                Ok(text) if text.trim().is_empty() => Err(unreadable(path, "it is empty")),
                 Ok(text) => Ok(text.trim().to_owned()),
-                Err(error) => Err(unreadable(path, error.to_string())),
+                Err(error) => Err(unreadable(path, &error.to_string())),
             },
         }
     }
@@ -199,7 +199,7 @@ impl KafkaConfig {
                     .set("ssl.key.location", text_of(&certificate.key_file)?);
             }
             for file in tls.files() {
-                std::fs::File::open(file).map_err(|error| unreadable(file, error.to_string()))?;
+                std::fs::File::open(file).map_err(|error| unreadable(file, &error.to_string()))?;
             }
         }
         if let Some(sasl) = &self.sasl {
@@ -234,9 +234,12 @@ pub(crate) fn millis(time: Duration) -> String {
 }
 
 fn text_of(path: &Path) -> Result<&str, KafkaError> {
-    path.to_str().ok_or_else(|| unreadable(path, "its name is not UTF-8".to_owned()))
+    path.to_str().ok_or_else(|| unreadable(path, "its name is not UTF-8"))
 }
 
-fn unreadable(path: &Path, problem: String) -> KafkaError {
+fn unreadable(path: &Path, problem: &str) -> KafkaError {
     KafkaError::Config { reason: format!("cannot read {}: {problem}", path.display()) }
 }
+
+#[cfg(test)]
+mod tests;

@@ -189,3 +189,48 @@ impl ProducerContext for Link {
 
     fn delivery(&self, _: &DeliveryResult<'_>, (): ()) {}
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hears(link: &Link, code: RDKafkaErrorCode, reason: &str) {
+        ClientContext::error(link, ClientError::Global(code), reason);
+    }
+
+    #[test]
+    fn a_timeout_is_explained_by_what_went_wrong_before() {
+        let timeout = || ClientError::MetadataFetch(RDKafkaErrorCode::OperationTimedOut);
+        let link = Link::new("kafka:9092");
+        let plain = link.explained(timeout()).to_string();
+        assert!(plain.starts_with("Kafka does not answer at kafka:9092: "), "{plain}");
+        hears(&link, RDKafkaErrorCode::BrokerTransportFailure, "Connect failed: Connection refused");
+        assert!(link.explained(timeout()).to_string().contains("Connection refused"));
+        hears(&link, RDKafkaErrorCode::Authentication, "invalid credentials");
+        hears(&link, RDKafkaErrorCode::AllBrokersDown, "1/1 brokers are down");
+        hears(&link, RDKafkaErrorCode::BrokerTransportFailure, "Disconnected");
+        assert!(matches!(link.explained(timeout()), KafkaError::Authentication { .. }), "the reason stays");
+        link.works();
+        assert_eq!(link.trouble(), None);
+    }
+
+    #[test]
+    fn broken_tls_is_known_by_its_text_and_by_the_log_alone() {
+        let link = Link::new("kafka:9092");
+        link.log(
+            RDKafkaLogLevel::Info,
+            "FAIL",
+            "[thrd:ssl://kafka:9092/bootstrap]: ssl://kafka:9092/bootstrap: error:0A000086:SSL routines::certificate verify failed",
+        );
+        let error = link.explain("no answer").to_string();
+        assert!(error.starts_with("TLS with Kafka fails: ssl://kafka:9092/bootstrap: error:"), "{error}");
+    }
+
+    #[test]
+    fn other_errors_are_told_as_they_are() {
+        let link = Link::new("kafka:9092");
+        hears(&link, RDKafkaErrorCode::BrokerTransportFailure, "Connection refused");
+        let error = link.explained(ClientError::MetadataFetch(RDKafkaErrorCode::InvalidArgument));
+        assert!(matches!(error, KafkaError::Client { .. }), "{error}");
+    }
+}

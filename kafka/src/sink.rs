@@ -174,7 +174,7 @@ impl KafkaSink {
                 Ok(()) => under_way.sent += 1,
                 Err(error) => match error.rdkafka_error_code() {
                     Some(RDKafkaErrorCode::QueueFull) if begun.elapsed() < PATIENCE => {
-                        sleep(FULL_PAUSE).await
+                        sleep(FULL_PAUSE).await;
                     }
                     Some(RDKafkaErrorCode::QueueFull) => return Err(self.stuck(batch.records.len()).into()),
                     Some(RDKafkaErrorCode::MessageSizeTooLarge) => {

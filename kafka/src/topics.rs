@@ -163,7 +163,7 @@ impl<'a> Preparation<'a> {
         for result in results.map_err(|error| self.link.explained(error))? {
             match result {
                 Ok(topic) => {
-                    tracing::info!(topic, partitions = self.config.partitions, replicas, "topic created")
+                    tracing::info!(topic, replicas, "topic created");
                 }
                 Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => {} // somebody was faster
                 Err((name, code)) => self.not_created(name, code, replicas, brokers)?,

@@ -111,9 +111,9 @@ async fn a_stop_without_broker_keeps_to_its_deadline_and_the_next_start_delivers
         let (folder, last) = (events.folder.path().to_path_buf(), events.appended.last().unwrap().0);
         eventually("an acknowledgement", || acknowledged(&folder) == Some(last)).await;
         if frozen {
-            kafka.freeze()
+            kafka.freeze();
         } else {
-            kafka.kill()
+            kafka.kill();
         }
         events.append(100);
         sleep(Duration::from_millis(200)).await; // they are under way
