@@ -197,6 +197,16 @@ impl LimitRule {
         Some(self.rate.state(bucket, now, share.portion))
     }
 
+    /// What a proxy goes by that was told this portion: with a limit of open requests, at least what is open, until that ends.
+    pub(crate) fn goes_by(&self, cell: Option<&LimitCell>, portion: Portion) -> Portion {
+        match cell.filter(|_| self.spec.metric == LimitMetric::ConcurrentRequests).map(LimitCell::open) {
+            None | Some(0) => portion,
+            Some(open) => {
+                portion.larger(Portion::new(u32::try_from(open).unwrap_or(u32::MAX), self.pieces()))
+            }
+        }
+    }
+
     /// Into how many pieces it can be divided: a burst of requests, and open requests, come in whole ones.
     pub(crate) fn pieces(&self) -> u32 {
         let whole = match self.spec.metric {

@@ -20,8 +20,12 @@ pub struct UsageFeed {
     pub counters: Vec<CounterUsage>,
     /// Per journal (`Journal::id`) the last sequence that the figures include. A journal that is not named has none in.
     pub included: BTreeMap<Arc<str>, u64>,
-    /// When the figures were read.
+    /// When the figures were read, by the clock of the ledger.
     pub as_of: Timestamp,
+    /// The last change of any counter that the figures include. Rises with every change, so that of two readings of one ledger,
+    /// by whichever control planes, it is known which is older. A control plane of before does not say it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub through: Option<u64>,
     /// How many proxies are connected.
     pub live_proxies: u32,
 }

@@ -11,8 +11,8 @@ use super::state::State;
 use crate::budget::BudgetRule;
 use crate::usage_feed::{CounterUsage, UsageFeed};
 
-/// How much older than the last one a feed is that came out of order. One that is older still comes from a control plane whose clock
-/// was put back, and is the newest.
+/// Where feeds do not say what they go through to: how much older than the last one a feed is that came out of order. One that is
+/// older still comes from a control plane whose clock was put back, and is the newest.
 const REORDER_HORIZON: SignedDuration = SignedDuration::from_secs(10);
 
 /// Figures of budgets that are not in force yet: feeds and snapshots come by different ways, and a feed may be first.
@@ -22,6 +22,7 @@ const MAX_WAITING: usize = 65_536;
 #[derive(Debug, Default)]
 pub(crate) struct Feeding {
     as_of: Option<Timestamp>,
+    through: Option<u64>,
     own: u64,
     number: u64,
     waiting: HashMap<(QuotaId, Arc<str>), Figure>,
@@ -37,11 +38,43 @@ struct Figure {
     definition: u64,
 }
 
+/// Where a feed stands beside what is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    /// It knows all of that.
+    Next,
+    /// It is older, and to be ignored: whatever it has that is news will come again.
+    Behind,
+    /// The ledger itself is older than it was.
+    Back,
+}
+
 impl Feeding {
-    fn is_behind(&self, as_of: Timestamp, own: u64) -> bool {
-        let Some(last) = self.as_of else { return false };
-        let age = last.duration_since(as_of);
-        own < self.own || (own == self.own && age > SignedDuration::ZERO && age <= REORDER_HORIZON)
+    /// Where a feed stands beside what is known. Another control plane may have read it, a moment earlier or later than the one
+    /// before it; what it does not know would be lost, and what was known of own events with it.
+    fn place(&self, feed: &UsageFeed, own: u64) -> Place {
+        let Some(last) = self.as_of else { return Place::Next };
+        match (feed.through, self.through) {
+            (Some(through), Some(known)) if through >= known => Place::Next,
+            // Read later, and knows less: the ledger was put back from a copy.
+            (Some(_), Some(_)) if feed.as_of > last => Place::Back,
+            (Some(_), Some(_)) => Place::Behind,
+            (None, _) | (_, None) => {
+                let age = last.duration_since(feed.as_of);
+                let late = own == self.own && age > SignedDuration::ZERO && age <= REORDER_HORIZON;
+                if own < self.own || late { Place::Behind } else { Place::Back }
+            }
+        }
+    }
+
+    /// Notes that a feed is taken. Returns the last own event that the figures include now.
+    fn note(&mut self, feed: &UsageFeed, own: u64, place: Place) -> u64 {
+        let newest = place == Place::Next;
+        self.own = if newest { own.max(self.own) } else { own };
+        self.as_of = if newest { self.as_of.max(Some(feed.as_of)) } else { Some(feed.as_of) };
+        self.through = feed.through;
+        self.number = self.number.saturating_add(1);
+        self.own
     }
 
     fn wait(&mut self, counter: &CounterUsage, figure: Figure) {
@@ -57,12 +90,11 @@ impl State {
     pub(crate) fn take(&self, feed: &UsageFeed, now: i64) {
         let own = feed.included.get(&self.journal).copied().unwrap_or(0);
         let mut feeding = self.feeding.lock();
-        if feeding.is_behind(feed.as_of, own) {
+        let place = feeding.place(feed, own);
+        if place == Place::Behind {
             return;
         }
-        feeding.as_of = Some(feed.as_of);
-        feeding.own = own;
-        feeding.number = feeding.number.saturating_add(1);
+        let own = feeding.note(feed, own, place);
         if feed.full {
             feeding.waiting.clear();
         }
@@ -117,6 +149,7 @@ impl State {
             counters,
             included: BTreeMap::from([(Arc::clone(&self.journal), feeding.own)]),
             as_of: feeding.as_of.unwrap_or_default(),
+            through: feeding.through,
             live_proxies: self.freshness.live_proxies(),
         }
     }

@@ -146,10 +146,15 @@ impl State {
         for (limit_id, subject, portion) in known.told.iter() {
             let Some(rule) = index.limit(limit_id) else { continue }; // it is gone, and nothing of it is held
             let demand = demands.remove(&(limit_id, &**subject)).map_or(0, |noticed| noticed.demand);
-            limits.push(reported(rule, subject, demand, Some(portion)));
+            let goes_by = rule.goes_by(self.limits.get(rule.number, subject).as_deref(), portion);
+            limits.push(reported(rule, subject, demand, Some(goes_by)));
         }
         let untold = demands.into_values().filter(|noticed| noticed.demand > 0);
-        limits.extend(untold.map(|noticed| reported(&noticed.rule, &noticed.subject, noticed.demand, None)));
+        let even = self.freshness.share().portion;
+        limits.extend(untold.map(|noticed| {
+            let goes_by = Some(noticed.rule.goes_by(Some(&noticed.cell), even)).filter(|held| *held != even);
+            reported(&noticed.rule, &noticed.subject, noticed.demand, goes_by)
+        }));
         limits.truncate(MAX_REPORTED_LIMITS);
         let (journal, live_proxies) = (Arc::clone(&self.journal), self.freshness.live_proxies());
         DemandReport { journal, number, live_proxies, leaving: false, limits }

@@ -1,6 +1,7 @@
 //! A world to admit requests in: one organisation, a project, keys, and whatever rules a test sets.
 
 mod budgets;
+mod cluster;
 mod feeds;
 mod model;
 mod rates;
@@ -218,6 +219,7 @@ pub(crate) fn feed(
         counters: counters.iter().map(counter).collect(),
         included: BTreeMap::from([(JOURNAL.into(), included)]),
         as_of,
+        through: None,
         live_proxies: 2,
     }
 }

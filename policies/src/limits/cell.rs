@@ -54,6 +54,11 @@ impl LimitCell {
         inner.level.open == 0 && inner.level.bucket.full_at <= now
     }
 
+    /// Requests that are open.
+    pub(crate) fn open(&self) -> u64 {
+        self.inner.lock().level.open
+    }
+
     /// Whether it has come under pressure, and is not noticed yet.
     pub(crate) fn presses(&self) -> bool {
         self.presses.load(Ordering::Relaxed)

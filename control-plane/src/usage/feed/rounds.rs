@@ -9,7 +9,7 @@ use mindweave_policy::CounterUsage;
 use tokio::time::Instant;
 
 use crate::clock;
-use crate::db::{Connection, Db, StoreError};
+use crate::db::{Connection, Db, Doing, Engine, StoreError, sql};
 use crate::governance::budgets_revision;
 use crate::stored::timestamp;
 use crate::usage::counters::{
@@ -24,6 +24,7 @@ pub(super) struct Round {
     pub(super) number: u64,
     /// When the reading began.
     pub(super) began: Instant,
+    /// The same by the clock of the database, which all control planes share.
     pub(super) as_of: Timestamp,
     /// No counter moved after this move.
     pub(super) through: i64,
@@ -40,8 +41,9 @@ pub(super) async fn read(
     moved: Option<i64>,
     journals: &[Arc<str>],
 ) -> Result<Round, StoreError> {
-    let (began, as_of) = (Instant::now(), clock::now());
+    let began = Instant::now();
     let mut tx = db.begin_read().await?;
+    let as_of = ledger_clock(&mut tx).await?;
     let through = last_move(&mut tx).await?;
     let counters = match moved {
         Some(moved) if moved >= through => Vec::new(),
@@ -55,6 +57,16 @@ pub(super) async fn read(
     };
     let positions = positions(&mut tx, journals).await?;
     Ok(Round { number: 0, began, as_of, through, counters, positions })
+}
+
+/// The time, by the clock of the database: control planes' own may differ by seconds.
+async fn ledger_clock(tx: &mut Connection) -> Result<Timestamp, StoreError> {
+    if tx.engine() == Engine::Sqlite {
+        return Ok(clock::now()); // the file's clock is this machine's
+    }
+    let now = "SELECT CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS BIGINT)";
+    let now: i64 = sql::query_scalar(now).fetch_one(tx).await.doing("asking the ledger for the time")?;
+    timestamp(now)
 }
 
 async fn current_rules(tx: &mut Connection, cache: &RulesCache) -> Result<Arc<Rules>, StoreError> {

@@ -139,6 +139,9 @@ impl UsageSubscription {
         let included: BTreeMap<_, _> =
             included.map(|sequence| (Arc::clone(&self.journal), sequence)).into_iter().collect();
         let live_proxies = self.shared.live_proxies();
-        UsageFeed { full, counters, included, as_of: round.as_of, live_proxies }
+        // Told after all counters were, a round that was read before them does not go back behind them.
+        let through = self.told.as_ref().map_or(round.through, |told| told.through);
+        let through = u64::try_from(through).ok();
+        UsageFeed { full, counters, included, as_of: round.as_of, through, live_proxies }
     }
 }

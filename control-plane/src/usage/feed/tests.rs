@@ -10,6 +10,7 @@ use tokio::time::{Instant, timeout};
 
 use super::*;
 use crate::clock;
+use crate::db::DatabaseOptions;
 use crate::tasks::Tasks;
 use crate::testing::{DAY, Ledger, at, event, install, record};
 use crate::usage::counters::tests::{one, put_quota, quota};
@@ -25,7 +26,10 @@ struct Feeding {
 
 impl Feeding {
     async fn start() -> Self {
-        let ledger = Ledger::new().await;
+        Self::start_on(Ledger::new().await).await
+    }
+
+    async fn start_on(ledger: Ledger) -> Self {
         install(&ledger.db).await;
         let quota = quota("quo_1", one(SubjectKind::Org, "org_1"), QuotaUnit::Requests, QuotaWindow::Month);
         put_quota(&ledger.db, &quota).await;
@@ -203,6 +207,37 @@ async fn each_journal_counts_as_one_proxy_until_its_last_subscription_is_gone() 
     drop(other);
     let told = async { while next(&mut first).await.live_proxies != 1 {} };
     timeout(PATIENCE, told).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_proxy_that_moves_between_control_planes_hears_figures_that_go_on_where_it_was() {
+    let feeding = Feeding::start_on(Ledger::on_postgres().await).await;
+    let mut tasks = Tasks::new();
+    let elsewhere = UsageFeeds::new(
+        Db::open(&feeding.ledger.database, DatabaseOptions::default()).await.unwrap(),
+        Arc::new(Notify::new()),
+        tasks.stop(),
+    );
+    tasks.spawn(FEED_TASK, elsewhere.clone().run());
+    let (mut through, mut as_of) = (0, jiff::Timestamp::MIN);
+    for events in 1..=6 {
+        feeding.book("journal", events..=events).await;
+        let feeds = if events.is_multiple_of(2) { &feeding.feeds } else { &elsewhere };
+        let mut subscription = feeds.subscribe("journal");
+        let mut heard = Heard::default();
+        for full in [true, false] {
+            let feed = next(&mut subscription).await;
+            assert!(feed.full == full && feed.through.unwrap() >= through, "{feed:?}");
+            assert!(!full || feed.as_of > as_of, "{feed:?}");
+            (through, as_of) = (feed.through.unwrap(), feed.as_of);
+            heard.hear(feed);
+        }
+        assert_eq!(
+            (heard.used(), heard.included.get("journal")),
+            (i64::try_from(events).unwrap(), Some(&events))
+        );
+    }
+    assert!(through >= 6, "each event moved its counter: {through}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

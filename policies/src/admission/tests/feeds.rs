@@ -60,6 +60,33 @@ fn a_control_plane_whose_clock_was_put_back_is_heard() {
 }
 
 #[test]
+fn figures_of_two_control_planes_are_told_apart_by_what_they_go_through_to_and_not_by_clocks() {
+    let mut world = world();
+    let read = |world: &World, full, included, through, used| {
+        let figures = feed(full, included, world.now, &[("tokens", "prj_1", november(), used)]);
+        world.control.feed(&UsageFeed { through: Some(through), ..figures }, world.at);
+    };
+    use_tokens(&mut world, 10);
+    read(&world, true, 1, 50, 510);
+    world.pass(1);
+    read(&world, false, 1, 60, 600);
+    let now = world.now;
+    world.now = now - Duration::from_secs(5); // the clock of the other one is behind, and it has just read all
+    read(&world, true, 1, 61, 601);
+    assert_eq!(world.usage("key_1", "tokens"), (601, 0), "newer all the same");
+    read(&world, true, 0, 49, 499);
+    assert_eq!(world.usage("key_1", "tokens"), (601, 0), "older: the own event would be lost");
+    world.now = now + Duration::from_secs(1);
+    read(&world, true, 0, 20, 200);
+    assert_eq!(world.usage("key_1", "tokens"), (200, 0), "read later, knows less: put back from a copy");
+    assert_eq!(world.control.included(), 0);
+    use_tokens(&mut world, 1); // the second of the journal
+    world.pass(1);
+    read(&world, false, 2, 21, 211);
+    assert_eq!(world.usage("key_1", "tokens"), (211, 0));
+}
+
+#[test]
 fn a_full_feed_clears_what_it_does_not_list() {
     let mut world = world();
     world.feed(true, 0, &[("tokens", "prj_1", november(), 500)]);
