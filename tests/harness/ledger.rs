@@ -42,6 +42,15 @@ impl Ledger {
         decode("GET", path, response)
     }
 
+    /// Waits until this control plane reads its database again.
+    pub fn await_back(&self) {
+        eventually("the control plane answers", || {
+            let request =
+                self.agent.get(format!("{}/projects", self.base)).header("authorization", &self.token);
+            request.call().ok().filter(|answer| answer.status().is_success()).map(drop)
+        });
+    }
+
     /// POSTs JSON; fails the test unless the answer is a success.
     pub fn post(&self, path: &str, body: &Value) -> Value {
         let request = self.agent.post(format!("{}{path}", self.base)).header("authorization", &self.token);

@@ -1,0 +1,78 @@
+//! Limits and budgets that several proxies share.
+
+use std::time::Instant;
+
+use serde_json::json;
+
+use crate::harness::apart::Proxy;
+use crate::harness::cluster::Cluster;
+use crate::harness::eventually;
+use crate::harness::governed::{Call, await_used, count, storm};
+use crate::harness::http::Message;
+use crate::harness::simulator::Simulator;
+
+const PROXIES: usize = 3;
+
+fn three_proxies(simulator: &Simulator) -> (Cluster, String, String) {
+    let mut cluster = Cluster::start(2);
+    let (project, key) = cluster.ledger(0).project_with_key("shared");
+    for _ in 0..PROXIES {
+        cluster.add_proxy(&simulator.url());
+    }
+    (cluster, project, key)
+}
+
+/// As many calls to every proxy at once.
+fn storm_at_all(cluster: &Cluster, key: &str, clients: usize, calls: usize) -> Vec<Message> {
+    std::thread::scope(|scope| {
+        let storms: Vec<_> = cluster
+            .addresses()
+            .into_iter()
+            .map(|addr| scope.spawn(move || storm(&Call::to(addr, key), clients, calls)))
+            .collect();
+        storms.into_iter().flat_map(|storm| storm.join().expect("a storm ends")).collect()
+    })
+}
+
+#[test]
+fn three_proxies_together_let_no_more_through_than_the_limit() {
+    let simulator = Simulator::start();
+    let (cluster, project, key) = three_proxies(&simulator);
+    eventually("each proxy knows of the others", || {
+        let three = |proxy: &Proxy| proxy.metric("mindweave_control_plane_live_proxies") == Some(3.0);
+        cluster.proxies.iter().all(three).then_some(())
+    });
+    let sixty = json!({ "name": "sixty", "scope": { "project": project }, "metric": "requests_per_minute", "limit": 60 });
+    cluster.ledger(0).post("/governance/limits", &sixty);
+    eventually("every proxy holds its share", || {
+        let limited =
+            |addr| Call::to(addr, &key).send().header("anthropic-ratelimit-requests-limit").is_some();
+        cluster.addresses().into_iter().all(limited).then_some(())
+    });
+    let began = Instant::now();
+    let answers = storm_at_all(&cluster, &key, 4, 30);
+    let served = count(&answers, 200);
+    assert_eq!(served + count(&answers, 429), answers.len());
+    let refilled = usize::try_from(began.elapsed().as_secs()).expect("a short test") + 1; // one a second
+    assert!(served <= 60 + refilled, "{served} of {} calls passed a limit of 60", answers.len());
+    assert!(served >= 20, "{served} of {} calls passed a limit of 60: shares are too small", answers.len());
+}
+
+#[test]
+fn a_budget_that_three_proxies_have_used_up_refuses_at_each_of_them_and_counts_every_call() {
+    let simulator = Simulator::start();
+    let (cluster, project, key) = three_proxies(&simulator);
+    let hundred = json!({ "name": "hundred", "scope": { "project": project }, "unit": "requests", "window": "month", "limit": 100 });
+    let quota = cluster.ledger(0).create("/governance/quotas", &hundred);
+    let answers = storm_at_all(&cluster, &key, 4, 60);
+    let served = count(&answers, 200);
+    assert_eq!(served + count(&answers, 429), answers.len());
+    assert!(served >= 100, "{served} of {} calls passed a budget of 100", answers.len());
+    // What one proxy does not hear of the others in time, each of them can use once more.
+    assert!(served <= 100 * PROXIES, "{served} of {} calls passed a budget of 100", answers.len());
+    await_used(&cluster.ledger(1), &quota, i64::try_from(served).expect("few"));
+    eventually("every proxy knows that nothing is left", || {
+        let refused = |addr| Call::to(addr, &key).send().status() == 429;
+        cluster.addresses().into_iter().all(refused).then_some(())
+    });
+}
