@@ -79,7 +79,7 @@ impl ProxyServer {
         };
         let snapshots = Arc::new(SnapshotStore::new(Snapshot::default()));
         let (journal, admission) = (opened.journal.clone(), Arc::clone(&opened.admission));
-        let control_plane = RemoteControlPlane::start(remote, journal, Arc::clone(&snapshots), admission)
+        let control_plane = RemoteControlPlane::start(&remote, journal, Arc::clone(&snapshots), admission)
             .context("proxy.control_plane cannot be used")?;
         let known = control_plane.await_first_word().await;
         if known == Known::Nothing {

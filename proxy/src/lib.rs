@@ -34,6 +34,7 @@ mod attribution;
 mod batch_items;
 mod batches;
 mod body;
+mod certificate_expiry;
 mod clock;
 mod config;
 mod control_plane;

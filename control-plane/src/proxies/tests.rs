@@ -82,7 +82,12 @@ async fn a_token_opens_what_its_scopes_say_and_nothing_else() {
 
 #[tokio::test]
 async fn a_revoked_token_ends_what_it_has_opened_and_leaves_the_others() {
-    let ledger = Ledger::new().await;
+    for ledger in Ledger::every_kind().await {
+        revoke_one_of_two(&ledger).await;
+    }
+}
+
+async fn revoke_one_of_two(ledger: &Ledger) {
     make(&ledger.db, "old", &Scope::ALL, |_| {}).await;
     make(&ledger.db, "new", &Scope::ALL, |_| {}).await;
     let tokens = tokens(&ledger.db).await;
@@ -159,7 +164,12 @@ async fn without_the_database_known_tokens_go_on_and_unknown_ones_are_to_come_ba
 
 #[tokio::test]
 async fn uses_are_noted_together_and_never_backwards() {
-    let ledger = Ledger::new().await;
+    for ledger in Ledger::every_kind().await {
+        note_uses(&ledger).await;
+    }
+}
+
+async fn note_uses(ledger: &Ledger) {
     make(&ledger.db, "used", &Scope::ALL, |_| {}).await;
     make(&ledger.db, "unused", &Scope::ALL, |_| {}).await;
     let tokens = tokens(&ledger.db).await;

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use jiff::Timestamp;
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
-use x509_parser::prelude::{FromDer, X509Certificate};
 
+use crate::certificate_expiry;
 use crate::upstream::Identity;
 
 /// A certificate to show to the control plane. The files are read again when they change.
@@ -56,7 +56,7 @@ impl ClientCertificate {
         let content = read(path)?;
         let chain =
             CertificateDer::pem_slice_iter(&content).collect::<Result<Vec<_>, _>>().map_err(unusable)?;
-        let expiry = chain.iter().map(expires_at).min().flatten();
+        let expiry = certificate_expiry::earliest(&chain);
         let expiry = expiry.ok_or_else(|| CertificateError::NoCertificate { path: path.clone() })?;
         let key = zeroize::Zeroizing::new(read(&self.key_file)?);
         let key = PrivateKeyDer::from_pem_slice(&key)
@@ -67,10 +67,4 @@ impl ClientCertificate {
 
 fn read(path: &Path) -> Result<Vec<u8>, CertificateError> {
     std::fs::read(path).map_err(|cause| CertificateError::File { path: path.to_owned(), cause })
-}
-
-/// When a certificate expires; `None`, which is less than any time, for one that cannot be read.
-fn expires_at(certificate: &CertificateDer<'static>) -> Option<Timestamp> {
-    let (_, parsed) = X509Certificate::from_der(certificate).ok()?;
-    Timestamp::from_second(parsed.validity().not_after.timestamp()).ok()
 }

@@ -90,15 +90,15 @@ impl RemoteControlPlane {
     ///
     /// # Errors
     ///
-    /// When the address, the token, the certificate or the certificate authorities cannot be used. A control plane that does not answer is
-    /// none.
+    /// When the address, the token, the certificate or the certificate authorities cannot be used. A control plane that does
+    /// not answer is none.
     pub fn start(
-        config: RemoteConfig,
+        config: &RemoteConfig,
         journal: Journal,
         snapshots: Arc<SnapshotStore>,
         admission: Arc<AdmissionControl>,
     ) -> Result<Self, ControlPlaneConfigError> {
-        let way = Way::of(&config);
+        let way = Way::of(config);
         let fingerprint = way.fingerprint(); // before the files are read: what changes in between is read again
         let target = Arc::new(tokio::sync::watch::Sender::new(Arc::new(way.load()?)));
         let client = Arc::new(Client::new(target.subscribe(), &config.token)?);

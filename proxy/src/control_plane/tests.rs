@@ -56,7 +56,7 @@ impl Side {
             folder: self.folder.path().to_path_buf(),
         };
         let remote =
-            RemoteControlPlane::start(config, self.journal.clone(), Arc::clone(&self.snapshots), admission);
+            RemoteControlPlane::start(&config, self.journal.clone(), Arc::clone(&self.snapshots), admission);
         self.remote.insert(remote.unwrap())
     }
 

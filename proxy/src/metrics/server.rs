@@ -1,5 +1,6 @@
 //! Listeners and client connections.
 
+use jiff::Timestamp;
 use metrics::{Counter, Gauge};
 
 use super::Registry;
@@ -18,6 +19,7 @@ pub(crate) struct ServerMetrics {
     pub(crate) stalled_closes: Counter,
     pub(crate) drain_aborts: Counter,
     pub(crate) requests_in_flight: Gauge,
+    tls_certificate_expiry: Gauge,
     pub(crate) tls_reloads: Counter,
     pub(crate) tls_reload_failures: Counter,
 }
@@ -38,7 +40,7 @@ impl ServerMetrics {
                 &[("result", result)],
             )
         };
-        Self {
+        let shown = Self {
             connections_open: registry
                 .gauge("mindweave_server_connections_open", "client connections that are open"),
             connections_accepted: registry
@@ -58,6 +60,17 @@ impl ServerMetrics {
                 .gauge("mindweave_server_requests_in_flight", "requests whose answer has not ended"),
             tls_reloads: reloads("loaded"),
             tls_reload_failures: reloads("kept_old"),
-        }
+            tls_certificate_expiry: registry.gauge(
+                "mindweave_server_tls_certificate_expiry_timestamp_seconds",
+                "when the certificate shown to clients expires, in seconds since 1970",
+            ),
+        };
+        shown.certificate_expires(None);
+        shown
+    }
+
+    /// The certificate in force expires then; without one, never.
+    pub(crate) fn certificate_expires(&self, at: Option<Timestamp>) {
+        self.tls_certificate_expiry.set(at.map_or(f64::INFINITY, |at| at.as_duration().as_secs_f64()));
     }
 }

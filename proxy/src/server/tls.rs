@@ -13,7 +13,7 @@ use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
 
 use super::config::{ServerError, TlsConfig};
-use crate::metrics;
+use crate::{certificate_expiry, metrics};
 
 /// The certificate in force.
 #[derive(Debug)]
@@ -104,6 +104,10 @@ fn load(config: &TlsConfig) -> Result<CertifiedKey, ServerError> {
     let chain = CertificateDer::pem_file_iter(&config.certificate_file)
         .and_then(Iterator::collect::<Result<Vec<_>, _>>)
         .map_err(unreadable(&config.certificate_file))?;
+    let expiry = certificate_expiry::earliest(&chain);
     let key = PrivateKeyDer::from_pem_file(&config.key_file).map_err(unreadable(&config.key_file))?;
-    CertifiedKey::from_der(chain, key, &rustls::crypto::ring::default_provider()).map_err(ServerError::TlsKey)
+    let loaded = CertifiedKey::from_der(chain, key, &rustls::crypto::ring::default_provider())
+        .map_err(ServerError::TlsKey)?;
+    metrics::server().certificate_expires(expiry);
+    Ok(loaded)
 }

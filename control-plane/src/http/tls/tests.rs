@@ -72,7 +72,7 @@ struct Server {
 }
 
 impl Server {
-    async fn start(clients: Option<&Authority>) -> Self {
+    fn start(clients: Option<&Authority>) -> Self {
         let (folder, authority) = (tempfile::tempdir().unwrap(), Authority::new("servers"));
         write(folder.path(), &authority.signs("127.0.0.1"));
         let mut config = TlsConfig {
@@ -170,7 +170,7 @@ async fn eventually<F: Future<Output = bool>>(what: &str, mut condition: impl Fn
 #[tokio::test]
 async fn people_need_no_certificate_and_a_proxys_is_known_by_its_name() {
     let proxies = Authority::new("proxies");
-    let server = Server::start(Some(&proxies)).await;
+    let server = Server::start(Some(&proxies));
     assert_eq!(server.ask(server.client(None)).await.unwrap(), "nobody");
     let shown = proxies.signs("proxy-1.internal");
     for versions in [&[&rustls::version::TLS12], &[&rustls::version::TLS13]] {
@@ -182,7 +182,7 @@ async fn people_need_no_certificate_and_a_proxys_is_known_by_its_name() {
 
 #[tokio::test]
 async fn without_authorities_for_clients_nobodys_certificate_is_looked_at() {
-    let server = Server::start(None).await;
+    let server = Server::start(None);
     let shown = Authority::new("anybody").signs("proxy-1.internal");
     assert_eq!(server.ask(server.client(Some(&shown))).await.unwrap(), "nobody");
     assert!(!server.tls.wants_certificates());
@@ -192,7 +192,7 @@ async fn without_authorities_for_clients_nobodys_certificate_is_looked_at() {
 #[tokio::test]
 async fn a_refused_certificate_is_told_why() {
     let proxies = Authority::new("proxies");
-    let server = Server::start(Some(&proxies)).await;
+    let server = Server::start(Some(&proxies));
     let foreign = Authority::new("proxies").signs("proxy-1.internal"); // of the same name, and with another key
     let expired = proxies.signs_with("proxy-1.internal", |params| {
         params.not_before = date_time_ymd(2020, 1, 1);
@@ -219,7 +219,7 @@ async fn a_refused_certificate_is_told_why() {
 
 #[tokio::test]
 async fn http_1_1_is_what_clients_get_who_would_take_more() {
-    let server = Server::start(None).await;
+    let server = Server::start(None);
     let mut config = server.client(None);
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     let stream = server.connect(config).await.unwrap();
@@ -229,7 +229,7 @@ async fn http_1_1_is_what_clients_get_who_would_take_more() {
 #[tokio::test]
 async fn a_session_is_never_resumed_for_its_certificate_would_not_be_looked_at_again() {
     let proxies = Authority::new("proxies");
-    let server = Server::start(Some(&proxies)).await;
+    let server = Server::start(Some(&proxies));
     let shown = proxies.signs("proxy-1.internal");
     for versions in [&[&rustls::version::TLS12], &[&rustls::version::TLS13]] {
         let config = server.client_of(Some(&shown), versions);
@@ -244,7 +244,7 @@ async fn a_session_is_never_resumed_for_its_certificate_would_not_be_looked_at_a
 
 #[tokio::test]
 async fn a_new_certificate_is_shown_without_a_restart_and_a_broken_one_is_not() {
-    let server = Server::start(None).await;
+    let server = Server::start(None);
     let shows = |shown: &Shown| {
         let (wanted, config) = (shown.chain.clone(), server.client(None));
         let connecting = server.connect(config);
@@ -276,7 +276,7 @@ async fn a_new_certificate_is_shown_without_a_restart_and_a_broken_one_is_not() 
 #[tokio::test]
 async fn authorities_come_and_go_with_their_file() {
     let (old, new) = (Authority::new("old"), Authority::new("new"));
-    let mut server = Server::start(Some(&old)).await;
+    let mut server = Server::start(Some(&old));
     let (before, after) = (old.signs("proxy-1.internal"), new.signs("proxy-1.internal"));
     let peer = PeerCertificate::of(&before.chain).unwrap();
     assert!(server.tls.vouches_for(&peer));
@@ -296,7 +296,7 @@ async fn authorities_come_and_go_with_their_file() {
 #[tokio::test]
 async fn an_intermediate_of_the_proxy_leads_to_the_authority() {
     let root = Authority::new("root");
-    let server = Server::start(Some(&root)).await;
+    let server = Server::start(Some(&root));
     let mut params = CertificateParams::new(Vec::new()).unwrap();
     params.distinguished_name.push(rcgen::DnType::CommonName, "intermediate");
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
@@ -310,7 +310,7 @@ async fn an_intermediate_of_the_proxy_leads_to_the_authority() {
 
 #[tokio::test(start_paused = true)]
 async fn a_client_that_does_not_shake_hands_loses_its_place() {
-    let server = Server::start(None).await;
+    let server = Server::start(None);
     let began = tokio::time::Instant::now();
     let mut silent = TcpStream::connect(server.address).await.unwrap();
     let mut slow = TcpStream::connect(server.address).await.unwrap();

@@ -149,7 +149,7 @@ async fn an_unusable_address_or_token_is_said_at_once() {
         };
         let admission = Arc::new(AdmissionControl::new("j".into(), Instant::now()));
         let started =
-            RemoteControlPlane::start(config, side.journal.clone(), Arc::clone(&side.snapshots), admission);
+            RemoteControlPlane::start(&config, side.journal.clone(), Arc::clone(&side.snapshots), admission);
         assert!(started.is_err(), "{url} {token:?}");
     }
 }
