@@ -2,6 +2,7 @@
 
 mod address;
 mod connection;
+mod copy_form;
 mod error;
 mod leader;
 mod migrations;
@@ -10,6 +11,7 @@ mod schema;
 pub(crate) mod sql;
 mod sqlite;
 mod status;
+pub(crate) mod transfer;
 mod value;
 
 use std::path::PathBuf;
@@ -19,6 +21,7 @@ use sqlx::PgPool;
 use sqlx::migrate::Migrator;
 
 pub(crate) use connection::{Connection, Engine, Transaction};
+pub(crate) use copy_form::{COPY_END, COPY_HEAD, COPY_PIECE_BYTES, copy_field};
 pub(crate) use error::Doing;
 pub use error::{OpenError, StoreError};
 pub(crate) use leader::LeaderSession;
@@ -27,7 +30,9 @@ pub use schema::{MigrateMode, SchemaError};
 pub(crate) use sql::Readers;
 pub use status::{DividedTable, PendingMigration, SchemaState, SchemaStatus};
 
-use postgres::{LEDGER_LOCK, PostgresDb};
+pub(crate) use postgres::{LEDGER_LOCK, answered};
+
+use postgres::PostgresDb;
 use sqlite::SqliteDb;
 
 /// Where the ledger is.

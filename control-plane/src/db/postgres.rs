@@ -32,7 +32,7 @@ pub const LEAST_CONNECTIONS: u32 = 4;
 
 /// The advisory lock that all writers of the ledger take: writers of the API, rollups and retention alone, as SQLite's one
 /// writer is; ingest transactions together. The number is ours alone within the database, as are the next two.
-pub(super) const LEDGER_LOCK: i64 = 0x6d77_5f6c_6564_6772;
+pub(crate) const LEDGER_LOCK: i64 = 0x6d77_5f6c_6564_6772;
 /// Whoever has it runs the jobs that run once.
 pub(super) const LEADER_LOCK: i64 = 0x6d77_5f6c_6561_6472;
 /// Whoever has it changes the schema.
@@ -124,7 +124,7 @@ fn pool(address: &Address, size: u32, session: String) -> PgPool {
 }
 
 /// Waits for the server's answer, but not for ever: a connection to a machine that is gone looks like one that is silent.
-pub(super) async fn answered<T>(
+pub(crate) async fn answered<T>(
     answer: impl Future<Output = Result<T, sqlx::Error>>,
 ) -> Result<T, sqlx::Error> {
     let silent = || Err(sqlx::Error::Io(std::io::ErrorKind::TimedOut.into()));
@@ -182,7 +182,7 @@ const LOCK_TRIES: u32 = 5;
 const LOCK_PAUSE: Duration = Duration::from_secs(2);
 
 /// Brings the schema up to date, or looks whether it is. Of several that start at once, one does it and the others wait.
-async fn migrate(
+pub(super) async fn migrate(
     connection: &mut PgConnection,
     list: &Migrator,
     mode: MigrateMode,

@@ -1,6 +1,7 @@
 //! Opening and migrating, on both engines.
 
 mod backup;
+mod documented;
 mod files;
 mod migrating;
 mod opening;

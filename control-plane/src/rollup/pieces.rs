@@ -111,13 +111,13 @@ pub(super) async fn pieces_compress(db: &Db, divided: Divided, now: Timestamp) -
     .fetch_all(db.readers())
     .await
     .doing("looking for pieces to compress")?;
+    let mut done = Ok(());
     for piece in pieces {
         // Not under the write lock: it may take a minute, in which only events for this very piece wait.
-        db.run_long("SELECT compress_chunk(CAST($1 AS regclass), if_not_compressed => true)", &piece)
-            .await
-            .doing("compressing")?;
+        let sql = "SELECT compress_chunk(CAST($1 AS regclass), if_not_compressed => true)";
+        done = done.and(db.run_long(sql, &piece).await.doing("compressing"));
     }
-    Ok(())
+    done
 }
 
 /// Whether the tables are divided into native partitions.

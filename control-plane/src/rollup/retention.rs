@@ -40,21 +40,26 @@ impl Default for Retention {
     }
 }
 
-/// Makes the coming pieces of the big tables, deletes what has passed its time, and compresses what is quiet.
+/// Makes the coming pieces of the big tables, deletes what has passed its time, and compresses what is quiet. One of these that
+/// fails keeps none of the others from being done.
+///
+/// # Errors
+/// The first failure.
 pub(crate) async fn storage_run(db: &Db, retention: &Retention, now: Timestamp) -> Result<(), StoreError> {
-    retention_run(db, retention, now).await?;
     let kept = [
         (pieces::EVENTS, cutoff(now, retention.raw).saturating_sub(LONGEST_REQUEST_MICROS)),
         (pieces::MINUTES, cutoff(now, retention.minute)),
         (pieces::HOURS, cutoff(now, retention.hour)),
     ];
+    let mut done = Ok(());
     for (divided, kept_from) in kept {
-        pieces_make(db, divided, kept_from, now).await?;
+        done = done.and(pieces_make(db, divided, kept_from, now).await);
     }
+    done = done.and(retention_run(db, retention, now).await);
     for (divided, _) in kept {
-        pieces_compress(db, divided, now).await?;
+        done = done.and(pieces_compress(db, divided, now).await);
     }
-    Ok(())
+    done
 }
 
 /// Deletes what has passed its time.
