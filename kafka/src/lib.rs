@@ -4,6 +4,9 @@
 //! Whoever reads finds duplicates out by the events' ids. A message is the journal's payload as it is, its key is the
 //! project's id, and [`JOURNAL_HEADER`] and [`SEQUENCE_HEADER`] say where the event was written down.
 //!
+//! [`Consumer`] is where they go on from there: a member of the consumer group that gives each of its partitions to a sink,
+//! exactly once, with what can never be taken put aside as dead letters.
+//!
 //! [`prepare_topics`] creates or checks the [`TOPICS`].
 
 mod config;

@@ -25,7 +25,7 @@ fn metric(sample: &str) -> f64 {
     value.map_or(0.0, |value| value.parse().expect("a number"))
 }
 
-async fn source(topic: &Topic, partition: i32) -> String {
+fn source(topic: &Topic, partition: i32) -> String {
     let topic_name = topic.name.clone();
     let admin = topic.admin();
     let id = tokio::task::block_in_place(|| admin.inner().fetch_cluster_id(Duration::from_secs(10)));
@@ -75,8 +75,8 @@ async fn a_ledger_that_is_ahead_of_its_partition_gets_all_that_is_in_it() {
     let topic = Topic::new(shared()).await;
     let ledger = Ledger::new();
     let mut truth = topic.fill("a", 0..40).await;
-    ledger.set_position(&source(&topic, 0).await, 1_000);
-    ledger.set_position(&source(&topic, 1).await, 10); // exactly the end
+    ledger.set_position(&source(&topic, 0), 1_000);
+    ledger.set_position(&source(&topic, 1), 10); // exactly the end
     let before = metric("mindweave_kafka_consumer_position_faults_total{fault=\"replaced\"}");
     let one = member(&topic, topic.config(), &ledger, "one");
     ledger.holds(30).await;
@@ -103,7 +103,7 @@ async fn messages_that_kafka_deleted_before_the_ledger_had_them_are_counted_and_
     let topic = Topic::new(shared()).await;
     let ledger = Ledger::new();
     let truth = topic.fill("a", 0..400).await;
-    ledger.set_position(&source(&topic, 0).await, 10);
+    ledger.set_position(&source(&topic, 0), 10);
     topic.expire(0, 40).await;
     topic.expire(1, 40).await; // the ledger never had anything of this one: nobody's loss
     let missed = metric("mindweave_kafka_consumer_missed_messages_total");
