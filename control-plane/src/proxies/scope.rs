@@ -8,7 +8,7 @@ use crate::db::StoreError;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Scope {
-    /// Hears what is in force, the Claude keys of every project included.
+    /// Hears what is in force, the Claude keys of every project included, and reports what limits are asked for.
     Watch,
     /// Delivers events.
     Deliver,
