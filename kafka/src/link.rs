@@ -26,7 +26,7 @@ const FAILED_CONNECTION: &str = "FAIL";
 /// Where a connection ends that a broker hangs up on at the first words: they were of another protocol.
 const FIRST_WORDS: &str = "in state APIVERSION_QUERY";
 
-/// How often the log is told of trouble: librdkafka tells of every attempt to connect.
+/// How often the log of a process is told of trouble: librdkafka tells of every attempt to connect.
 const REMINDER: Duration = Duration::from_secs(60);
 
 /// What is wrong with a connection.
@@ -57,18 +57,11 @@ pub(crate) struct Link {
 struct Shared {
     brokers: String,
     last: Mutex<Option<(Trouble, String)>>,
-    logged: Mutex<Option<Instant>>,
 }
 
 impl Link {
     pub(crate) fn new(brokers: &str) -> Self {
-        Self {
-            shared: Arc::new(Shared {
-                brokers: brokers.to_owned(),
-                last: Mutex::default(),
-                logged: Mutex::default(),
-            }),
-        }
+        Self { shared: Arc::new(Shared { brokers: brokers.to_owned(), last: Mutex::default() }) }
     }
 
     /// Forgets what was: something worked.
@@ -134,24 +127,25 @@ impl Link {
         }
         *last = Some((trouble, reason.to_owned()));
     }
+}
 
-    /// Whether this may be told at the level that people see.
-    fn may_tell(&self) -> bool {
-        let mut logged = self.shared.logged.lock();
-        let due = logged.is_none_or(|at| at.elapsed() >= REMINDER);
-        if due {
-            *logged = Some(Instant::now());
-        }
-        due
+/// Whether trouble may be told at the level that people see. A process has several clients, and they come and go.
+fn may_tell() -> bool {
+    static TOLD: Mutex<Option<Instant>> = Mutex::new(None);
+    let mut told = TOLD.lock();
+    let due = told.is_none_or(|at| at.elapsed() >= REMINDER);
+    if due {
+        *told = Some(Instant::now());
     }
+    due
 }
 
 impl ClientContext for Link {
     fn log(&self, level: RDKafkaLogLevel, fac: &str, log_message: &str) {
+        // It begins with the thread's name in brackets.
+        let reason = log_message.split_once("]: ").map_or(log_message, |(_, reason)| reason);
         if fac == FAILED_CONNECTION {
-            // Some failures are told in the log alone. It begins with the thread's name in brackets.
-            let reason = log_message.split_once("]: ").map_or(log_message, |(_, reason)| reason);
-            self.note(Trouble::of_transport(reason), reason);
+            self.note(Trouble::of_transport(reason), reason); // some failures are told in the log alone
         }
         match level {
             RDKafkaLogLevel::Emerg
@@ -159,11 +153,11 @@ impl ClientContext for Link {
             | RDKafkaLogLevel::Critical
             | RDKafkaLogLevel::Error
             | RDKafkaLogLevel::Warning
-                if self.may_tell() =>
+                if may_tell() =>
             {
-                tracing::warn!(facility = fac, "Kafka client: {log_message}");
+                tracing::warn!("Kafka client: {reason}");
             }
-            _ => tracing::debug!(?level, facility = fac, "Kafka client: {log_message}"),
+            _ => tracing::debug!(?level, facility = fac, "Kafka client: {reason}"),
         }
     }
 

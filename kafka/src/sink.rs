@@ -128,23 +128,24 @@ impl KafkaSink {
     /// Where to go on, unless the partition has lost what was there.
     async fn stored(&mut self, journal: &str) -> Result<Option<Sequence>, KafkaError> {
         self.connect(journal).await?;
-        let (Some(connection), Some(place)) = (&self.connection, self.place.take()) else { return Ok(None) };
-        let end = connection.end_of(place.partition).await;
-        let lost = end.as_ref().is_ok_and(|end| place.is_beyond(*end));
-        if end.is_err() {
-            self.disconnect(); // the next attempt looks at the topic again
+        let (Some(connection), Some(place)) = (&self.connection, &mut self.place) else { return Ok(None) };
+        if place.is_empty() {
+            return Ok(None);
         }
-        let place = if lost {
-            tracing::error!(
-                "the partition ends before what it acknowledged: all events in the journal are sent again"
-            );
-            place.emptied()
-        } else {
-            place
-        };
-        let position = place.position();
-        self.place = Some(place);
-        end.map(|_| position)
+        match connection.end_of(place.partition).await {
+            Ok(end) if place.is_beyond(end) => {
+                tracing::error!(
+                    "the partition ends before what it acknowledged: all events in the journal are sent again"
+                );
+                place.empty();
+            }
+            Ok(_) => {}
+            Err(error) => {
+                self.disconnect(); // the next attempt looks at the topic again
+                return Err(error);
+            }
+        }
+        Ok(place.position())
     }
 
     async fn delivered(&mut self, batch: &Batch) -> Result<(), Fault> {

@@ -80,9 +80,14 @@ impl Place {
         self.offset.is_some_and(|offset| offset >= end)
     }
 
-    /// The same place with nothing in it.
-    pub(super) fn emptied(self) -> Self {
-        Self { position: None, offset: None, ..self }
+    /// Whether nothing was acknowledged yet.
+    pub(super) fn is_empty(&self) -> bool {
+        self.position.is_none()
+    }
+
+    /// Forgets what was acknowledged.
+    pub(super) fn empty(&mut self) {
+        (self.position, self.offset) = (None, None);
     }
 
     /// The same place, after everything up to `position` was acknowledged.

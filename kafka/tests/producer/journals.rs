@@ -1,10 +1,11 @@
 //! Journals with events, and what ships them.
 
+use std::ops::RangeBounds;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use mindweave_eventlog::{
-    Journal, JournalConfig, ReadLimits, Sequence, ShipConfig, ShipEnd, SyncPolicy, ship_with,
+    Batch, Journal, JournalConfig, ReadLimits, Record, Sequence, ShipConfig, ShipEnd, SyncPolicy, ship_with,
 };
 use mindweave_kafka::{KafkaConfig, KafkaSink};
 use tempfile::TempDir;
@@ -53,6 +54,25 @@ impl Events {
     pub(crate) async fn reopen(&mut self) {
         self.journal.close().await.unwrap();
         self.journal = open(self.folder.path());
+    }
+
+    /// Some of the events, as the shipper would hand them over.
+    pub(crate) fn batch(&self, range: impl RangeBounds<usize>) -> Batch {
+        let range = (range.start_bound().cloned(), range.end_bound().cloned());
+        let records: Vec<Record> = self.appended[range]
+            .iter()
+            .map(|(sequence, payload)| Record {
+                sequence: Sequence::new(*sequence),
+                origin: None,
+                payload: payload.clone(),
+            })
+            .collect();
+        Batch {
+            source: self.journal.id().to_owned(),
+            first: records[0].sequence,
+            last: records[records.len() - 1].sequence,
+            records,
+        }
     }
 
     /// Ships until it is stopped.

@@ -81,6 +81,32 @@ async fn events_wait_in_the_journal_for_a_broker_that_comes_later() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_long_outage_is_told_of_and_costs_no_copies() {
+    let (kafka, mut events) = (Kafka::start(), Events::new());
+    let mut sink = KafkaSink::new(KafkaConfig::new(kafka.brokers()), events.folder.path());
+    events.append(100);
+    assert_eq!(sink.position(events.journal.id()).await.unwrap(), None);
+    sink.deliver(&events.batch(..)).await.unwrap();
+    kafka.kill();
+    events.append(200);
+    let batch = events.batch(100..);
+    let begun = Instant::now();
+    let error = sink.deliver(&batch).await.unwrap_err();
+    assert!(chain(&error).contains("Connection refused"), "{}", chain(&error));
+    assert!(
+        begun.elapsed() >= Duration::from_secs(10),
+        "a short outage is waited for: {:?}",
+        begun.elapsed()
+    );
+    kafka.start_again();
+    sink.deliver(&batch).await.unwrap();
+    let messages = of_journal(&kafka.brokers(), events.journal.id());
+    events.assert_all_in_order(&messages);
+    assert_eq!(messages.len(), 300, "what was under way was not sent again");
+    assert_eq!(sink.position(events.journal.id()).await.unwrap(), Some(batch.last));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_topic_that_is_deleted_amid_delivery_is_made_again() {
     let (kafka, mut events) = (Kafka::start(), Events::new());
     events.append(100);
