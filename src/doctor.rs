@@ -2,6 +2,7 @@
 
 mod certificates;
 mod control_plane;
+mod database;
 mod kafka;
 mod local;
 mod upstream;
@@ -100,6 +101,9 @@ fn checks(config: Result<Config, ConfigError>, environment: &Environment, role: 
     checks.extend(local::checks(&config, environment, role));
     if role == Role::Proxy {
         checks.extend(control_plane::checks(&config, environment));
+    }
+    if role != Role::Proxy {
+        checks.extend(database::checks(&config));
     }
     checks.extend(kafka::checks(&config));
     if role != Role::ControlPlane {

@@ -144,6 +144,28 @@ fn a_database_that_is_nowhere_is_said_so_without_its_password() {
     }
 }
 
+#[test]
+fn the_doctor_looks_at_the_database_too() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let database = Postgres::shared().create_database();
+    let wrong = database.replace("for-tests-only", "s3cret");
+    for (database, status, says) in [
+        (&database, "ok", "migrations to be made by the next start"),
+        (&wrong, "fail", "user or password is wrong"),
+    ] {
+        let arguments = ["doctor", "--for", "control-plane", "--json"];
+        let mut command = command(folder.path(), database, &arguments);
+        let output =
+            command.envs(variables(free_address(), free_address())).output().expect("the binary runs");
+        let report: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+        let checks = report["checks"].as_array().expect("checks");
+        let check = checks.iter().find(|check| check["name"] == "database").expect("a check of the database");
+        assert_eq!(check["status"], status, "{check}");
+        assert!(check["detail"].as_str().is_some_and(|detail| detail.contains(says)), "{check}");
+        assert!(!text(&output.stdout).contains("s3cret"), "{output:?}");
+    }
+}
+
 fn free_address() -> SocketAddr {
     TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port")
 }

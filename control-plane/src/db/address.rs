@@ -22,6 +22,9 @@ const PARAMETERS: [&str; 11] = [
     "options",
 ];
 
+/// Hosts that are this machine.
+const LOCAL_HOSTS: [&str; 4] = ["localhost", "127.0.0.1", "::1", "[::1]"];
+
 /// What `sslmode` can be. PostgreSQL's `allow` is not among them: it would be the same as `disable` here.
 const SSL_MODES: [&str; 5] = ["disable", "prefer", "require", "verify-ca", "verify-full"];
 
@@ -77,6 +80,11 @@ impl Address {
             None => format!("{} at {}:{}", database, options.get_host(), options.get_port()),
         };
         Ok(Self { options, shown })
+    }
+
+    /// Whether the server is on this machine, so that nobody listens in.
+    pub(super) fn is_local(&self) -> bool {
+        self.options.get_socket().is_some() || LOCAL_HOSTS.contains(&self.options.get_host())
     }
 }
 

@@ -72,6 +72,12 @@ impl PostgresDb {
             Ok(()) => has_timescale(&mut first).await,
             Err(error) => Err(error),
         };
+        if is_exposed(&mut first, &address).await.unwrap_or_default() {
+            tracing::warn!(
+                database = address.shown,
+                "what goes to and from the database can be read and changed on its way: set sslmode=verify-full"
+            );
+        }
         drop(first.close().await); // whatever it holds ends with the session
         let schema = schema.map_err(|cause| OpenError::Schema { database: address.shown.clone(), cause });
         let timescale = if schema? { SESSION_TIMESCALE } else { "" };
@@ -129,6 +135,16 @@ pub(crate) async fn answered<T>(
 ) -> Result<T, sqlx::Error> {
     let silent = || Err(sqlx::Error::Io(std::io::ErrorKind::TimedOut.into()));
     timeout(ANSWER_TIMEOUT, answer).await.unwrap_or_else(|_| silent())
+}
+
+/// Whether a connection leaves this machine in the clear.
+pub(super) async fn is_exposed(
+    connection: &mut PgConnection,
+    address: &Address,
+) -> Result<bool, sqlx::Error> {
+    let encrypted = sqlx::query_scalar("SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()");
+    let encrypted: Option<bool> = encrypted.fetch_optional(connection).await?;
+    Ok(!address.is_local() && encrypted == Some(false))
 }
 
 /// Whether the big tables are hypertables.

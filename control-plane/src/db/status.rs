@@ -63,6 +63,8 @@ pub struct SchemaStatus {
     pub server: Option<String>,
     /// The version of TimescaleDB that is made in the database.
     pub timescaledb: Option<String>,
+    /// Whether the connection to another machine is neither encrypted nor checked.
+    pub exposed: bool,
     /// How the big tables are divided: `native` or `timescaledb`. Decided when they were made.
     pub partitioning: Option<String>,
     /// The last migration that the database has.
@@ -104,7 +106,7 @@ impl SchemaStatus {
             Database::Postgres(url) => {
                 let address = Address::read(url.expose_secret())?;
                 let mut connection = postgres::connect(&address).await?;
-                let status = of_server(&mut connection, &address.shown).await;
+                let status = of_server(&mut connection, &address).await;
                 drop(connection.close().await); // it only read
                 status.map_err(|cause| OpenError::Schema { database: address.shown, cause })
             }
@@ -134,6 +136,7 @@ impl SchemaStatus {
             database,
             server: None,
             timescaledb: None,
+            exposed: false,
             partitioning: None,
             version: recorded.applied.iter().map(|applied| applied.version).max(),
             known: list.iter().map(|migration| migration.version).max().unwrap_or_default(),
@@ -151,9 +154,11 @@ impl SchemaStatus {
     }
 }
 
-async fn of_server(connection: &mut PgConnection, shown: &str) -> Result<SchemaStatus, SchemaError> {
+async fn of_server(connection: &mut PgConnection, address: &Address) -> Result<SchemaStatus, SchemaError> {
     let recorded = Recorded::of_postgres(connection).await?;
-    let mut status = SchemaStatus::of("postgresql", shown.to_owned(), &recorded, &migrations::postgres());
+    let mut status =
+        SchemaStatus::of("postgresql", address.shown.clone(), &recorded, &migrations::postgres());
+    status.exposed = postgres::is_exposed(connection, address).await?;
     let server = "SELECT split_part(current_setting('server_version'), ' ', 1)";
     status.server = Some(sqlx::query_scalar(server).fetch_one(&mut *connection).await?);
     let extension = "SELECT extversion FROM pg_extension WHERE extname = 'timescaledb'";

@@ -56,9 +56,8 @@ fn rows(engine: Engine) -> BTreeMap<i64, Vec<&'static str>> {
 #[tokio::test(flavor = "multi_thread")]
 async fn every_earlier_schema_comes_up_to_date_with_its_data() {
     let (_folder, empty) = empty_databases();
-    let kinds = empty.len();
-    for kind in 0..kinds {
-        let count = own_list(&empty[kind]).iter().count();
+    for (kind, example) in empty.iter().enumerate() {
+        let count = own_list(example).iter().count();
         for earlier in 0..=count {
             let (_folder, mut databases) = empty_databases();
             let database = databases.swap_remove(kind);
