@@ -98,7 +98,8 @@ fn a_running_server_shows_every_documented_metric_and_no_other() {
     server.ledger().await_events("", 1);
     let documented = documented();
     // Shown as soon as there is something to show.
-    let late = ["mindweave_control_plane_ingest_transaction_seconds", "mindweave_kafka_consumer_lag_messages"];
+    let late =
+        ["mindweave_control_plane_ingest_transaction_seconds", "mindweave_kafka_consumer_lag_messages"];
     let shown = eventually("the ledger and the consumer have reported", || {
         let shown = scrape(server.admin);
         late.iter().all(|name| shown.types.contains_key(*name)).then_some(shown)
