@@ -81,6 +81,11 @@ async fn keep(tx: &mut Connection) -> Result<i64, StoreError> {
         }
     };
     const DOING: &str = "taking the turn to divide limits";
+    if tx.engine() == Engine::Postgres {
+        // A control plane that is frozen in its turn must not keep the others from theirs for as long as from the ledger.
+        let soon = "SET LOCAL idle_in_transaction_session_timeout = '2s'";
+        sql::query(soon).execute(&mut *tx).await.doing(DOING)?;
+    }
     let (before, now): (i64, i64) = sql::query_as(sql).fetch_one(&mut *tx).await.doing(DOING)?;
     let passed = now.saturating_sub(before);
     if passed < 0 {

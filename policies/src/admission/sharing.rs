@@ -100,10 +100,18 @@ impl Sharing {
         cell.notice(has_room);
     }
 
-    /// Lets the counter of a subject that was not seen before go by the portion that was told for it.
-    pub(crate) fn introduce(&self, rule: &LimitRule, cell: &LimitCell, subject: &str, even: Share) {
+    /// Lets the counter of a subject that was not seen before go by the portion that was told for it. One that is shared with
+    /// others, for want of room, is not `own`.
+    pub(crate) fn introduce(
+        &self,
+        rule: &LimitRule,
+        cell: &LimitCell,
+        subject: &str,
+        even: Share,
+        own: impl FnOnce() -> bool,
+    ) {
         let known = self.known.lock();
-        if let Some(portion) = known.told.get(&rule.spec.id, subject) {
+        if let Some(portion) = known.told.get(&rule.spec.id, subject).filter(|_| own()) {
             rule.tell(cell, even.since, Some(portion), even.portion);
         }
     }
@@ -173,10 +181,10 @@ impl State {
         }
         let before = std::mem::replace(&mut known.told, told);
         self.go_by(&index, &before, &known.told, now);
-        let shrunk = known.told.iter().any(|(limit_id, subject, portion)| {
+        let shrunk = |(limit_id, subject, portion): (&LimitId, &Arc<str>, Portion)| {
             before.get(limit_id, subject).unwrap_or(even).is_more_than(portion)
-        });
-        shrunk
+        };
+        known.told.iter().any(shrunk)
     }
 
     pub(crate) fn expire_shares(&self, at: Instant) {

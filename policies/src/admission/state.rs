@@ -106,7 +106,11 @@ impl State {
         for (found, subject) in index.rules_of(principal) {
             for rule in &found.limits {
                 let cell = self.limits.of(rule.number, subject);
-                self.sharing.introduce(rule, &cell, subject, self.freshness.share());
+                let own = || {
+                    let own = self.limits.get(rule.number, &subject.into());
+                    own.is_some_and(|own| Arc::ptr_eq(&own, &cell))
+                };
+                self.sharing.introduce(rule, &cell, subject, self.freshness.share(), own);
                 limits.push((Arc::clone(rule), cell));
             }
             for rule in &found.budgets {

@@ -87,7 +87,7 @@ impl LimitCell {
         let mut inner = self.inner.lock();
         match &mut inner.divided {
             Some(divided) if divided.told.is_some() => {
-                *divided = Box::new(Divided { told: divided.told, ..Divided::default() });
+                **divided = Divided { told: divided.told, ..Divided::default() };
             }
             _ => inner.divided = None,
         }

@@ -15,6 +15,7 @@ const PROXY_TOKEN: &str = "the-proxy-token-of-the-tests";
 const WATCH: &str = "/internal/v1/watch";
 const CLAIM: &str = "/internal/v1/events/claim";
 const EVENTS: &str = "/internal/v1/events";
+const DEMAND: &str = "/internal/v1/demand";
 
 async fn start_in(folder: TempDir) -> Server {
     let config = ControlPlaneConfig {
@@ -234,7 +235,7 @@ fn with_token(
 
 async fn each_token_opens_its_own_side_only() {
     let server = start().await;
-    let calls = [("GET", WATCH), ("POST", CLAIM), ("POST", EVENTS)];
+    let calls = [("GET", WATCH), ("POST", DEMAND), ("POST", CLAIM), ("POST", EVENTS)];
     for (method, path) in calls {
         for token in [TOKEN, "wrong", ""] {
             let answer = with_token(&server, token, method, path, "application/json", b"{}");
@@ -253,6 +254,30 @@ async fn each_token_opens_its_own_side_only() {
             let answer = with_token(&without, token, method, path, "application/json", b"{}");
             assert_eq!((answer.status, answer.code()), (401, "unauthorized"), "{path} {token}");
         }
+    }
+}
+
+async fn a_report_of_demand_is_answered_and_what_is_none_is_refused() {
+    let server = start().await;
+    let report = |body: &Value| {
+        with_token(&server, PROXY_TOKEN, "POST", DEMAND, "application/json", body.to_string().as_bytes())
+    };
+    let said = |journal: &str, number: u64, demand: u64| {
+        let limit = json!({ "limit_id": "lim_1", "subject": "prj_1", "demand": demand, "pieces": 600 });
+        json!({ "journal": journal, "number": number, "live_proxies": 2, "limits": [limit] })
+    };
+    report(&json!({ "journal": "journal-2", "number": 1, "live_proxies": 2, "limits": [] }));
+    let answer = report(&said("journal-1", 1, 900));
+    assert_eq!(answer.status, 200, "{}", answer.body);
+    let portion = json!([{ "limit_id": "lim_1", "subject": "prj_1", "portion": [1, 2] }]);
+    assert_eq!(answer.body, json!({ "live_proxies": 2, "shares": portion }));
+    assert_eq!(report(&said("journal-2", 2, 0)).body["shares"][0]["portion"], json!([15, 600]));
+    let overtaken = report(&said("journal-1", 1, 900));
+    assert_eq!((overtaken.status, overtaken.code()), (409, "changed_meanwhile"));
+    let none = json!({ "journal": "", "number": 3, "live_proxies": 1, "limits": [] });
+    let many = json!({ "journal": "j", "number": u64::MAX, "live_proxies": 1, "limits": [] });
+    for (body, status) in [(json!([]), 400), (json!({ "journal": "j" }), 400), (none, 422), (many, 422)] {
+        assert_eq!(report(&body).status, status, "{body}");
     }
 }
 
@@ -397,6 +422,7 @@ on_every_engine!(
     a_watch_ends_when_the_control_plane_stops,
     a_proxy_that_has_gone_is_no_longer_alive,
     each_token_opens_its_own_side_only,
+    a_report_of_demand_is_answered_and_what_is_none_is_refused,
     tokens_that_protect_nothing_are_refused_at_the_start,
     a_journal_is_delivered_once_however_often_it_is_sent,
     a_claim_outlives_a_restart_of_the_control_plane_but_not_the_next_claim,

@@ -333,7 +333,7 @@ impl Cluster {
             Step::Admit { proxy, input, output } => self.admit(proxy, input, output)?,
             Step::Settle { proxy, open, part, beyond } => self.settle(proxy, open, part, beyond),
             Step::Book { proxy, events, again } if self.proxies[proxy].running => {
-                self.book(proxy, events, again)
+                self.book(proxy, events, again);
             }
             Step::Read { proxy } if self.proxies[proxy].running => self.read(proxy),
             Step::Hear { proxy } => self.hear(proxy),
