@@ -54,8 +54,10 @@ impl Figures {
     /// Reads them. Calls need a model, and how much they read and wrote, unless nothing came of them.
     pub(super) fn read(fields: &mut Reader<'_>, draft: &UsageEvent) -> Self {
         let is_call = draft.event_type == EventType::ApiCall;
+        let is_unknown = fields.says("certainty", "unknown");
+        let is_billed = is_call && draft.outcome != Outcome::UpstreamError && !is_unknown;
         let is_named = draft.model.is_some() || draft.requested_model.is_some();
-        if is_call && !is_named && !fields.was_refused("model") {
+        if is_billed && !is_named && !fields.was_refused("model") {
             fields.fault("model", "is required");
         }
         let usage = fields.take("usage");
@@ -84,11 +86,10 @@ impl Figures {
         if counts.thinking_tokens > counts.tokens.output {
             fields.fault("thinking_tokens", "must not be more than output_tokens, of which they are a part");
         }
-        let is_unknown = fields.says("certainty", "unknown");
         if is_unknown && nothing_counted {
             return Self::Unknown;
         }
-        if is_call && draft.outcome != Outcome::UpstreamError && !is_unknown {
+        if is_billed {
             for (name, given) in [("input_tokens", input), ("output_tokens", output)] {
                 if given.is_none() && !fields.was_refused(name) {
                     fields.fault(name, "is required");

@@ -16,6 +16,7 @@ enum Action {
     Finish { which: usize, size: usize },
     DropTicket { which: usize },
     Event { size: usize },
+    Events { sizes: Vec<usize> },
     Sync,
     Read { records: usize },
     Release,
@@ -59,6 +60,7 @@ fn action() -> impl Strategy<Value = Action> {
         8 => (any::<usize>(), 0..=256_usize).prop_map(|(which, size)| Action::Finish { which, size }),
         1 => any::<usize>().prop_map(|which| Action::DropTicket { which }),
         5 => (0..1500_usize).prop_map(|size| Action::Event { size }),
+        3 => proptest::collection::vec(0..1500_usize, 0..25).prop_map(|sizes| Action::Events { sizes }),
         1 => Just(Action::Sync),
         4 => (1..20_usize).prop_map(|records| Action::Read { records }),
         3 => Just(Action::Release),
@@ -109,6 +111,17 @@ impl Lockstep {
 
     fn run(&mut self, action: &Action) {
         match *action {
+            Action::Events { ref sizes } => {
+                let payloads: Vec<_> = sizes.iter().map(|size| self.payload(*size)).collect();
+                let last = self.journal.append_events(&payloads).expect("room");
+                assert_eq!(last.is_some(), !payloads.is_empty());
+                // They follow each other; the space thread may have copied admissions before them.
+                let newest_first = std::iter::successors(last, |sequence| Some(sequence.previous()));
+                let mut placed: Vec<_> = newest_first.zip(payloads.into_iter().rev()).collect();
+                while let Some((sequence, payload)) = placed.pop() {
+                    self.appended(sequence, payload);
+                }
+            }
             Action::Admit { size } => {
                 let payload = self.payload(size);
                 let admission = self.journal.append_admitted([9; 16], &payload).expect("room");

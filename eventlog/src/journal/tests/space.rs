@@ -37,6 +37,31 @@ fn a_full_journal_refuses_admissions_and_still_takes_every_finished_record() {
 }
 
 #[test]
+fn a_batch_of_events_that_does_not_fit_leaves_nothing_and_one_that_does_takes_no_promised_room() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let (journal, _) = open(limited(dir.path()));
+    let batch = vec![vec![b'e'; 1_000]; 5];
+    let mut taken = 0;
+    let refused = loop {
+        match journal.append_events(&batch) {
+            Ok(last) => taken += usize::from(last.is_some()) * batch.len(),
+            Err(error) => break error,
+        }
+        assert!(taken < 100, "the journal is never full");
+    };
+    assert!(matches!(refused, AppendError::Full), "{refused}");
+    assert_eq!((events(&journal).len(), journal.stats().refused_full), (taken, 5));
+    assert!(taken >= 10, "most of the journal was used: {taken}");
+    let (last, _) = events(&journal).pop().expect("events");
+    journal.release(last);
+    let open = admit_until_full(&journal);
+    assert!(journal.append_events(&batch).is_err());
+    for admission in open {
+        journal.append_finished(admission, &[b'x'; 256]).expect("room was reserved");
+    }
+}
+
+#[test]
 fn a_full_journal_takes_requests_again_when_the_consumer_has_caught_up() {
     let dir = tempfile::tempdir().expect("a folder");
     let (journal, _) = open(limited(dir.path()));
