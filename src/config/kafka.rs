@@ -188,10 +188,16 @@ pub(super) fn contradictions(config: &Config, faults: &mut Vec<Fault>) {
     }
     match (cert, key) {
         (Some(_), None) => {
-            fault("events.kafka.key_file", "is missing: set both it and `events.kafka.cert_file`, or neither")
+            fault(
+                "events.kafka.key_file",
+                "is missing: set both it and `events.kafka.cert_file`, or neither",
+            );
         }
         (None, Some(_)) => {
-            fault("events.kafka.cert_file", "is missing: set both it and `events.kafka.key_file`, or neither")
+            fault(
+                "events.kafka.cert_file",
+                "is missing: set both it and `events.kafka.key_file`, or neither",
+            );
         }
         (Some(_), Some(_)) | (None, None) => {}
     }
