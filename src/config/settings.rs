@@ -126,7 +126,7 @@ settings! {
     control_plane_admin_listen: SocketAddr = "control_plane.admin_listen" or "127.0.0.1:9091";
     /// The ledger.
     control_plane_database: Database = "control_plane.database" or "sqlite:";
-    /// Connections of a control plane to its PostgreSQL server, at least 4. Two more tell who leads and bring news of changes.
+    /// Connections of a control plane to its PostgreSQL server, at least 4. One more tells who leads.
     control_plane_database_connections: NonZeroUsize = "control_plane.database_connections" or "16";
     /// What a start does about the database's schema: bring it up to date, or refuse one that is not.
     control_plane_migrate: MigrateMode = "control_plane.migrate" or "auto";

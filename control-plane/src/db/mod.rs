@@ -49,7 +49,7 @@ pub enum Database {
 pub struct DatabaseOptions {
     /// What is done about its schema.
     pub migrate: MigrateMode,
-    /// Connections to a server, at least [`LEAST_CONNECTIONS`]. Two more are for telling who leads and for news of changes.
+    /// Connections to a server, at least [`LEAST_CONNECTIONS`]. One more tells who leads.
     pub connections: u32,
 }
 
