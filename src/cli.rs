@@ -8,7 +8,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use jiff::Timestamp;
 use mindweave_simulator::Seed;
 
-use crate::config::{Role, Setting};
+use crate::config::{Database, Role, Setting};
 
 const SECONDS_A_DAY: u64 = 86_400;
 
@@ -219,6 +219,17 @@ pub(crate) enum MigrateAction {
         #[arg(long)]
         json: bool,
     },
+    /// Move the ledger of a stopped `mindweave serve` into the empty PostgreSQL database that `control_plane.database` names
+    ///
+    /// Wholly or not at all; the file stays as it is.
+    Import {
+        /// The ledger: `sqlite:PATH`, or `sqlite:` for the one in the data folder
+        #[arg(long, value_name = "sqlite:PATH", value_parser = ledger_file)]
+        from: Database,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
 }
 
 /// What to do with policies.
@@ -327,6 +338,11 @@ pub(crate) enum Interval {
 
 fn time(text: &str) -> Result<Duration, String> {
     Duration::read(text).ok_or_else(|| format!("must be {}", Duration::allowed()))
+}
+
+fn ledger_file(text: &str) -> Result<Database, String> {
+    let read = Database::read(text).filter(|database| !matches!(database, Database::Server(_)));
+    read.ok_or_else(|| "must be `sqlite:PATH`, or `sqlite:` for the ledger in the data folder".to_owned())
 }
 
 fn seed(text: &str) -> Result<Seed, String> {

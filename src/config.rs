@@ -75,7 +75,12 @@ impl Config {
 
     /// The ledger's SQLite file, if it is one.
     pub(crate) fn ledger_file(&self) -> Option<PathBuf> {
-        match &self.control_plane_database {
+        self.file_of(&self.control_plane_database)
+    }
+
+    /// The SQLite file that an address means, if it means one.
+    pub(crate) fn file_of(&self, database: &Database) -> Option<PathBuf> {
+        match database {
             Database::InDataDir => Some(self.data_dir.join(LEDGER_FILE)),
             Database::File(path) => Some(path.clone()),
             Database::Server(_) => None,

@@ -85,6 +85,14 @@ impl DataDir {
         Ok(Self { path: path.to_path_buf(), _lock: lock })
     }
 
+    /// Takes a folder that a server has used, and leaves any other as it is.
+    ///
+    /// # Errors
+    /// As for [`Self::open`].
+    pub(crate) fn open_used(path: &Path) -> Result<Option<Self>, DataDirError> {
+        if path.join(LOCK_FILE).is_file() { Self::open(path).map(Some) } else { Ok(None) }
+    }
+
     /// Where the folder's master key is.
     pub(crate) fn master_key_file(&self) -> PathBuf {
         self.path.join(MASTER_KEY_FILE)

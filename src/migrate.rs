@@ -1,4 +1,6 @@
-//! `mindweave migrate`: the schema of the ledger's database.
+//! `mindweave migrate`: the schema of the ledger's database, and the way from one database to another.
+
+mod import;
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -28,6 +30,10 @@ pub(crate) fn run(config: &Config, action: &MigrateAction, out: &mut impl Write)
             }
             runtime.block_on(SchemaStatus::bring_up_to_date(&database))?;
             *json
+        }
+        MigrateAction::Import { from, json } => {
+            runtime.block_on(import::run(config, from, *json, out))?;
+            return Ok(ExitCode::SUCCESS);
         }
     };
     let status = runtime.block_on(SchemaStatus::read(&database))?;

@@ -17,6 +17,7 @@ mod db;
 mod entropy;
 mod governance;
 mod http;
+mod import;
 mod intake;
 mod keys;
 mod leadership;
@@ -44,6 +45,7 @@ pub use db::{
 pub use entropy::NoEntropy;
 pub use governance::ReservedView;
 pub use http::tls::{DEFAULT_TLS_RELOAD_INTERVAL, TlsConfig, TlsError};
+pub use import::{ImportError, ImportProgress, ImportReport, ImportedTable, ledger_import};
 pub use intake::EventIntake;
 pub use rollup::Retention;
 pub use secrets::{MasterKey, MasterKeyError, UnsealError};

@@ -145,7 +145,12 @@ impl ControlPlane {
 
     /// Starts one on a copy of a data folder whose server is gone.
     pub fn taking_over(left: &Path) -> Self {
-        Self::start_on(&[], |data| copy(left, data))
+        Self::taking_over_with(left, &[])
+    }
+
+    /// The same with further settings.
+    pub fn taking_over_with(left: &Path, settings: &[(&str, &str)]) -> Self {
+        Self::start_on(settings, |data| copy(left, data))
     }
 
     fn start_on(settings: &[(&str, &str)], prepare: impl FnOnce(&Path)) -> Self {

@@ -37,7 +37,8 @@ pub(crate) async fn open_file(path: &Path) -> Result<SqliteConnection, OpenError
     let shown = path.display().to_string();
     let unfit = |reason: String| OpenError::Unfit { database: shown.clone(), reason };
     let failed = |cause: sqlx::Error| {
-        let busy = matches!(&cause, sqlx::Error::Database(cause) if cause.code().as_deref() == Some(SQLITE_BUSY));
+        let busy =
+            matches!(&cause, sqlx::Error::Database(cause) if cause.code().as_deref() == Some(SQLITE_BUSY));
         if busy {
             return unfit("another process has it open; stop that first".to_owned());
         }
@@ -85,6 +86,9 @@ pub(crate) async fn open_server(url: &Secret) -> Result<Server, OpenError> {
         let reason = format!("a newer MindWeave made its schema (version {newest}); use that one");
         return Err(OpenError::Unfit { database: shown, reason });
     }
-    sqlx::raw_sql(SESSION).execute(&mut connection).await.map_err(|cause| OpenError::server(&shown, cause))?;
+    sqlx::raw_sql(SESSION)
+        .execute(&mut connection)
+        .await
+        .map_err(|cause| OpenError::server(&shown, cause))?;
     Ok(Server { connection, shown })
 }

@@ -23,4 +23,4 @@ pub(crate) use ingest::{Claim, Ingest, IngestError};
 pub(crate) use live::LiveEvents;
 pub(crate) use routes::routes;
 pub use sink::{UsageSink, UsageSinks};
-pub(crate) use store::event_type_text;
+pub(crate) use store::{event_type_text, id_at};

@@ -20,6 +20,7 @@ use crate::db::{Connection, Doing, StoreError, Transaction, sql};
 use crate::rollup::Level;
 
 use postgres::EventRow;
+pub(crate) use postgres::id_at;
 
 /// Fewest events that are copied into a server. A COPY takes three round trips, a statement with arrays one.
 const LEAST_COPIED: usize = 200;

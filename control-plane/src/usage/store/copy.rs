@@ -1,21 +1,11 @@
 //! `COPY .. FROM STDIN (FORMAT binary)`: the fastest way for rows into a server.
-//!
-//! The form is described in PostgreSQL's manual, under COPY, "Binary Format": a head, per row the number of its columns and
-//! each as its length and its bytes, most significant first, and an end.
 
 use sqlx::PgConnection;
 
 use super::postgres::EventRow;
-use crate::db::{Connection, Doing, StoreError, Transaction};
-
-/// Signature, flags, and the length of an extension of the head.
-const HEAD: &[u8] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
-/// A number of columns that no row has.
-const END: [u8; 2] = (-1_i16).to_be_bytes();
-/// The length that stands for NULL.
-const NULL: [u8; 4] = (-1_i32).to_be_bytes();
-/// What is handed to the connection at a time, which copies it.
-const PIECE_BYTES: usize = 256 * 1024;
+use crate::db::{
+    COPY_END, COPY_HEAD, COPY_PIECE_BYTES, Connection, Doing, StoreError, Transaction, copy_field as field,
+};
 
 const STATEMENT: &str = "COPY usage_events
      (event_id, id_at, ended_at, project_id, key_id, user_id, model, outcome, request_id, event, event_type, flagged)
@@ -26,7 +16,7 @@ const COLUMNS: i16 = 12;
 pub(super) fn encode(rows: &[EventRow<'_>]) -> Vec<u8> {
     let texts: usize = rows.iter().map(|row| row.event.len()).sum();
     let mut out = Vec::with_capacity(rows.len().saturating_mul(256).saturating_add(texts));
-    out.extend_from_slice(HEAD);
+    out.extend_from_slice(COPY_HEAD);
     for row in rows {
         out.extend_from_slice(&COLUMNS.to_be_bytes());
         field(&mut out, Some(row.event_id));
@@ -42,19 +32,8 @@ pub(super) fn encode(rows: &[EventRow<'_>]) -> Vec<u8> {
         field(&mut out, Some(row.event_type.as_bytes()));
         field(&mut out, Some(&row.flagged.to_be_bytes()));
     }
-    out.extend_from_slice(&END);
+    out.extend_from_slice(&COPY_END);
     out
-}
-
-fn field(out: &mut Vec<u8>, value: Option<&[u8]>) {
-    match value {
-        Some(bytes) => {
-            // A longer one than that, a gigabyte and more, is nothing that the server takes; it says so.
-            out.extend_from_slice(&i32::try_from(bytes.len()).unwrap_or(i32::MAX).to_be_bytes());
-            out.extend_from_slice(bytes);
-        }
-        None => out.extend_from_slice(&NULL),
-    }
 }
 
 /// Stores the encoded rows, all or, when one of them is known, none. The answer is whether it did.
@@ -79,7 +58,7 @@ pub(super) async fn events_copy(tx: Transaction, rows: Vec<u8>) -> Result<(Trans
 async fn copy(connection: &mut PgConnection, rows: &[u8]) -> Result<bool, sqlx::Error> {
     sqlx::raw_sql("SAVEPOINT before_events").execute(&mut *connection).await?;
     let mut copy = connection.copy_in_raw(STATEMENT).await?;
-    for piece in rows.chunks(PIECE_BYTES) {
+    for piece in rows.chunks(COPY_PIECE_BYTES) {
         copy.send(piece).await?;
     }
     match copy.finish().await {

@@ -44,7 +44,7 @@ impl<'a> EventRow<'a> {
         let ended_at = fields.timestamp.as_microsecond();
         Self {
             event_id: fields.event_id.as_bytes(),
-            id_at: id_time(&fields.event_id).unwrap_or(ended_at),
+            id_at: id_at(&fields.event_id, ended_at),
             ended_at,
             project_id: without_nul(&fields.project_id),
             key_id: fields.key_id.as_deref().map(without_nul),
@@ -57,6 +57,12 @@ impl<'a> EventRow<'a> {
             flagged: i64::from(fields.decision.is_flagged()),
         }
     }
+}
+
+/// The time by which an event is filed, in microseconds: when its id was made or, where that does not say so, when it ended. A
+/// function of the event, so that an id has one place.
+pub(crate) fn id_at(id: &EventId, ended_at: i64) -> i64 {
+    id_time(id).unwrap_or(ended_at)
 }
 
 /// When an id was made, in microseconds, if it says so (RFC 9562, version 7).
