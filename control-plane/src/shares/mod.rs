@@ -11,8 +11,6 @@
 mod rounds;
 mod store;
 
-use std::sync::Arc;
-
 use mindweave_policy::{DemandReport, ShareAnswer, StaleReport};
 use tokio::sync::{mpsc, oneshot};
 

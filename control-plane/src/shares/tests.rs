@@ -1,3 +1,4 @@
+use std::sync::Arc;
 use std::time::Duration;
 
 use mindweave_metering::LimitId;
@@ -61,7 +62,7 @@ struct Proxy {
 }
 
 impl Proxy {
-    async fn new(journal: &'static str, connected_to: &ControlPlane, demand: u64) -> Self {
+    fn new(journal: &'static str, connected_to: &ControlPlane, demand: u64) -> Self {
         let connection = connected_to.feeds.subscribe(journal);
         Self { journal, number: 0, demand, live_proxies: 1, held: None, _connection: connection }
     }
@@ -100,8 +101,8 @@ async fn proxies_of_two_control_planes_divide_a_limit_between_them() {
     let ledger = Ledger::on_postgres().await;
     let (one, two) =
         (ControlPlane::start(&ledger.database).await, ControlPlane::start(&ledger.database).await);
-    let mut busy = Proxy::new("jnl_busy", &one, 9_000).await;
-    let mut idle = Proxy::new("jnl_idle", &two, 0).await;
+    let mut busy = Proxy::new("jnl_busy", &one, 9_000);
+    let mut idle = Proxy::new("jnl_idle", &two, 0);
     one.live(2).await;
     two.live(2).await;
     while (busy.part(), idle.part()) != (585, 15) {
@@ -123,9 +124,9 @@ async fn a_proxy_is_alive_for_its_lease_and_one_that_says_farewell_no_longer() {
     let ledger = Ledger::on_postgres().await;
     let (one, two) =
         (ControlPlane::start(&ledger.database).await, ControlPlane::start(&ledger.database).await);
-    let stays = Proxy::new("jnl_stays", &one, 0).await;
-    let killed = Proxy::new("jnl_killed", &two, 0).await;
-    let mut leaves = Proxy::new("jnl_leaves", &two, 5).await;
+    let stays = Proxy::new("jnl_stays", &one, 0);
+    let killed = Proxy::new("jnl_killed", &two, 0);
+    let mut leaves = Proxy::new("jnl_leaves", &two, 5);
     one.live(3).await;
     leaves.report(&two).await;
     let farewell = DemandReport { leaving: true, ..leaves.next() };
@@ -147,8 +148,8 @@ async fn a_proxy_is_alive_for_its_lease_and_one_that_says_farewell_no_longer() {
 async fn after_an_outage_of_all_control_planes_everybody_has_a_lease_to_come_back() {
     for ledger in Ledger::every_kind().await {
         let control_plane = ControlPlane::start(&ledger.database).await;
-        let mut busy = Proxy::new("jnl_busy", &control_plane, 9_000).await;
-        let mut idle = Proxy::new("jnl_idle", &control_plane, 0).await;
+        let mut busy = Proxy::new("jnl_busy", &control_plane, 9_000);
+        let mut idle = Proxy::new("jnl_idle", &control_plane, 0);
         control_plane.live(2).await;
         while (busy.part(), idle.part()) != (585, 15) {
             busy.report(&control_plane).await;
@@ -183,7 +184,7 @@ async fn a_database_whose_clock_was_put_back_keeps_nobody_alive_for_ever() {
     sql::query(dead).bind(far - 60 * SECOND).bind(far).execute(&mut *tx).await.unwrap();
     tx.commit().await.unwrap();
     let control_plane = ControlPlane::start(&ledger.database).await;
-    let mut proxy = Proxy::new("jnl_1", &control_plane, 0).await;
+    let mut proxy = Proxy::new("jnl_1", &control_plane, 0);
     proxy.report(&control_plane).await;
     assert_eq!(proxy.live_proxies, 2, "itself and the young one");
     control_plane.stop().await;
@@ -205,7 +206,7 @@ async fn a_proxy_that_is_alone_with_a_file_costs_nothing() {
 async fn an_overtaken_report_is_told_so_and_what_another_version_wrote_is_passed_over() {
     let ledger = Ledger::on_postgres().await;
     let control_plane = ControlPlane::start(&ledger.database).await;
-    let mut proxy = Proxy::new("jnl_1", &control_plane, 5).await;
+    let mut proxy = Proxy::new("jnl_1", &control_plane, 5);
     let overtaken = proxy.next();
     proxy.report(&control_plane).await;
     let refused = control_plane.shares.report(overtaken).await;

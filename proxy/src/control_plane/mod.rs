@@ -3,7 +3,8 @@
 //!
 //! A proxy works without its control plane for as long as that is away, also after a restart of its own: it goes on with
 //! the last snapshot and the last figures of budgets, both sealed on disk, counts its own use, and its events wait in the
-//! journal. Limits that it divides with other proxies it enforces by the portion that it was told last, see [`demand`]. What is missing is told: by the age of what is known, by a gauge of the connection, in the log.
+//! journal. Of limits that it divides with other proxies it enforces the portion that it was told last, for a while. What is
+//! missing is told: by the age of what is known, by a gauge of the connection, in the log.
 
 mod backoff;
 mod cache;
