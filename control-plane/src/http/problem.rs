@@ -205,7 +205,9 @@ impl IntoResponse for Problem {
         set(CONTENT_TYPE, "application/problem+json");
         match self.code {
             Code::Unauthorized => drop(set(WWW_AUTHENTICATE, "Bearer realm=\"mindweave\"")),
-            Code::Busy | Code::Timeout | Code::JournalFull | Code::JournalFailed => drop(set(RETRY_AFTER, BUSY_RETRY_AFTER)),
+            Code::Busy | Code::Timeout | Code::JournalFull | Code::JournalFailed => {
+                drop(set(RETRY_AFTER, BUSY_RETRY_AFTER));
+            }
             _ => {}
         }
         response

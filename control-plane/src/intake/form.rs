@@ -150,9 +150,9 @@ fn read_event(mut fields: Reader<'_>, version: Arc<str>) -> Sent {
     let source = fields.text(&["source"]);
     let mut later = Map::new();
     if *version == *KNOWN_VERSION {
-        fields.finish()
+        fields.finish();
     } else {
-        later = later_fields(fields)
+        later = later_fields(fields);
     }
     if let Some(speed) = &terms.speed {
         later.insert("speed".to_owned(), (&**speed).into());

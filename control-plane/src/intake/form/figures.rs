@@ -56,10 +56,6 @@ impl Figures {
         let is_call = draft.event_type == EventType::ApiCall;
         let is_unknown = fields.says("certainty", "unknown");
         let is_billed = is_call && draft.outcome != Outcome::UpstreamError && !is_unknown;
-        let is_named = draft.model.is_some() || draft.requested_model.is_some();
-        if is_billed && !is_named && !fields.was_refused("model") {
-            fields.fault("model", "is required");
-        }
         let usage = fields.take("usage");
         let (input, output) = (fields.count(&["input_tokens"]), fields.count(&["output_tokens"]));
         let counts = Counts {
@@ -77,11 +73,17 @@ impl Figures {
         };
         let nothing_counted =
             counts.tokens.is_zero() && counts.thinking_tokens == 0 && counts.web_search_requests == 0;
+        // Calls that count as nothing have no model: counting tokens, listing models.
+        let is_nothing = usage.is_none() && nothing_counted && input.is_some() && output.is_some();
+        let is_named = draft.model.is_some() || draft.requested_model.is_some();
+        if is_billed && !is_named && !is_nothing && !fields.was_refused("model") {
+            fields.fault("model", "is required");
+        }
         if let Some(usage) = usage {
             if !nothing_counted {
                 fields.fault("usage", "says it all: leave out the counts beside it");
             }
-            return Self::of_usage(fields, usage, draft);
+            return Self::of_usage(fields, &usage, draft);
         }
         if counts.thinking_tokens > counts.tokens.output {
             fields.fault("thinking_tokens", "must not be more than output_tokens, of which they are a part");
@@ -100,7 +102,7 @@ impl Figures {
     }
 
     /// Reads the API's `usage` as the proxy does: as a part of the answer that it came in.
-    fn of_usage(fields: &mut Reader<'_>, usage: Value, draft: &UsageEvent) -> Self {
+    fn of_usage(fields: &mut Reader<'_>, usage: &Value, draft: &UsageEvent) -> Self {
         let is_count =
             |name| usage.get(name).and_then(Value::as_u64).is_some_and(|count| count <= MAX_FIGURE);
         if !is_count("input_tokens") || !is_count("output_tokens") {

@@ -3,7 +3,7 @@ use serde_json::{Value, json};
 
 use super::*;
 
-fn event(more: Value) -> Value {
+fn event(more: &Value) -> Value {
     let mut event = json!({ "model": "claude-sonnet-4-5", "input_tokens": 1_000, "output_tokens": 7 });
     event.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
     event
@@ -39,7 +39,7 @@ fn an_event_without_a_cost_is_priced_by_the_book_on_its_terms() {
         (json!({ "certainty": "unknown" }), None, "unknown", "unknown_to_producer"),
         (json!({ "model": "claude-99" }), None, "unknown", "unknown_model"),
     ] {
-        let stored = office.accept(&office.holder(), &event(more.clone()));
+        let stored = office.accept(&office.holder(), &event(&more));
         assert_eq!(bill(&stored), (cost, certainty, reason), "{more}");
         assert_eq!(stored["input_tokens"], 1_000, "{more}");
         assert_eq!(stored["price_book"], **PriceBook::bundled().unwrap().version(), "{more}");
@@ -64,7 +64,7 @@ fn a_cost_that_is_given_is_kept_and_said_to_be_the_producers() {
         ),
         (json!({ "buckets": [line, output] }), 5, "estimated", "producer"),
     ] {
-        let stored = office.accept(&office.holder(), &event(more.clone()));
+        let stored = office.accept(&office.holder(), &event(&more));
         let (known, how, _) = bill(&stored);
         assert_eq!(
             (known, how, stored["price_book"].as_str()),
@@ -93,7 +93,7 @@ fn a_bill_that_contradicts_itself_is_refused() {
         (json!({ "usage": { "input_tokens": 1, "output_tokens": 1 } }), &["/usage"]),
         (json!({ "input_tokens": 900_000_000_000_u64 }), &[""]),
     ] {
-        assert_eq!(office.refuse(&office.holder(), &event(more.clone())), places, "{more}");
+        assert_eq!(office.refuse(&office.holder(), &event(&more)), places, "{more}");
     }
 }
 
@@ -104,7 +104,7 @@ fn lines_without_prices_are_priced_each_at_its_own_model() {
         { "kind": "input", "quantity": 1_000 }, { "kind": "output", "quantity": 7 },
         { "source": "advisor", "model": "claude-opus-4-1", "kind": "output", "quantity": 10 },
     ]);
-    let stored = office.accept(&office.holder(), &event(json!({ "buckets": lines })));
+    let stored = office.accept(&office.holder(), &event(&json!({ "buckets": lines })));
     assert_eq!(bill(&stored), (Some(3_105_000 + 750_000), "exact", ""));
     assert_eq!(stored["input_tokens"], 1_000);
 }
@@ -158,7 +158,7 @@ fn prices_are_those_of_the_time_of_the_event() {
     .unwrap();
     let office = Office::new();
     let at = ago(6 * 24 * 60 * 60);
-    let sent = event(json!({ "timestamp": at.to_string() }));
+    let sent = event(&json!({ "timestamp": at.to_string() }));
     let stored = office.accept(&office.holder(), &sent);
     let unit =
         prices.list_price("claude-sonnet-4-5", mindweave_metering::TokenKind::Input, 1_000, at).unwrap();

@@ -113,7 +113,7 @@ fn a_full_journal_takes_nothing_of_a_batch_that_does_not_fit() {
     });
     let event =
         json!({ "model": "m", "input_tokens": 1, "output_tokens": 1, "metadata": { "x": "y".repeat(200) } });
-    let batch: Vec<Value> = std::iter::repeat_n(event.clone(), 20).collect();
+    let batch: Vec<Value> = std::iter::repeat_n(event, 20).collect();
     let mut taken = 0;
     let refusal = loop {
         match office.try_take(&office.holder(), None, &batch) {

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::http::auth::AdminToken;
 
-fn event(more: Value) -> Value {
+fn event(more: &Value) -> Value {
     let mut event = json!({ "model": "m", "input_tokens": 1, "output_tokens": 1 });
     event.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
     event
@@ -16,7 +16,7 @@ fn events_belong_to_the_project_of_their_key_and_cannot_say_otherwise() {
     let office = Office::new();
     let holder = office.holder();
     let own =
-        office.accept(&holder, &event(json!({ "project": "prj_1", "key": "key_1", "user_id": "usr_9" })));
+        office.accept(&holder, &event(&json!({ "project": "prj_1", "key": "key_1", "user_id": "usr_9" })));
     assert_eq!((&own["project_id"], &own["user_id"]), (&json!("prj_1"), &json!("usr_9")));
     for (field, value) in [
         ("project_id", json!("prj_2")),
@@ -24,22 +24,22 @@ fn events_belong_to_the_project_of_their_key_and_cannot_say_otherwise() {
         ("team_id", json!("team_2")),
         ("key_id", json!("key_2")),
     ] {
-        assert_eq!(office.refuse(&holder, &event(json!({ field: value }))), [format!("/{field}")]);
+        assert_eq!(office.refuse(&holder, &event(&json!({ field: value }))), [format!("/{field}")]);
     }
     let labels = json!({ "metadata": { "cost_centre": "43", "run": "7" } });
-    assert_eq!(office.refuse(&holder, &event(labels)), ["/metadata/cost_centre"]);
+    assert_eq!(office.refuse(&holder, &event(&labels)), ["/metadata/cost_centre"]);
 }
 
 #[test]
 fn an_admin_names_the_project_or_a_key_of_it() {
     let office = Office::new();
     let admin = Caller::Admin;
-    assert_eq!(office.refuse(&admin, &event(json!({}))), ["/project_id"]);
-    assert_eq!(office.refuse(&admin, &event(json!({ "project_id": "prj_9" }))), ["/project_id"]);
-    assert_eq!(office.accept(&admin, &event(json!({ "project_id": "prj_2" })))["project_id"], "prj_2");
-    let of_key = office.accept(&admin, &event(json!({ "key_id": "key_1" })));
+    assert_eq!(office.refuse(&admin, &event(&json!({}))), ["/project_id"]);
+    assert_eq!(office.refuse(&admin, &event(&json!({ "project_id": "prj_9" }))), ["/project_id"]);
+    assert_eq!(office.accept(&admin, &event(&json!({ "project_id": "prj_2" })))["project_id"], "prj_2");
+    let of_key = office.accept(&admin, &event(&json!({ "key_id": "key_1" })));
     assert_eq!((&of_key["project_id"], &of_key["team_id"]), (&json!("prj_1"), &json!("team_1")));
-    let other = event(json!({ "key_id": "key_1", "project_id": "prj_2" }));
+    let other = event(&json!({ "key_id": "key_1", "project_id": "prj_2" }));
     assert_eq!(office.refuse(&admin, &other), ["/project_id"]);
 }
 
