@@ -91,7 +91,7 @@ async fn deliver(ledger: &Ledger, claim: &mut Claim, first: u64, events: &[Usage
 }
 
 /// Every counter that is not zero, by budget, window and subject.
-async fn counters(db: &Db) -> BTreeMap<(String, i64, String), i64> {
+pub(crate) async fn counters(db: &Db) -> BTreeMap<(String, i64, String), i64> {
     let rows: Vec<(String, i64, String, i64)> =
         sql::query_as("SELECT quota_id, window_start, subject, used FROM budget_counters WHERE used <> 0")
             .fetch_all(db.readers())
@@ -111,7 +111,7 @@ fn subject_of(event: &UsageEvent, kind: SubjectKind) -> Option<&str> {
 }
 
 /// What the counters should be: each event by itself, as a proxy charges it.
-async fn expected(
+pub(crate) async fn expected(
     db: &Db,
     events: &[UsageEvent],
     quotas: &BTreeMap<String, QuotaSpec>,

@@ -1,3 +1,8 @@
+mod at_once;
+mod crashes;
+mod delivery;
+mod truth;
+
 use crate::db::sql;
 use mindweave_metering::{BatchItem, BatchResults, UsageEvent};
 use mindweave_policy::{QuotaUnit, QuotaWindow, SubjectKind};
