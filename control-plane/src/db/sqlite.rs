@@ -11,12 +11,19 @@ use std::time::Duration;
 use sqlx::migrate::Migrator;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{Connection as _, SqlitePool};
+use tokio::time::{Instant, sleep};
 
 use super::error::OpenError;
 use super::schema::{MigrateMode, Recorded, SchemaError};
 
 /// How long SQLite itself waits for a lock, for example of another process that has the file open.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a start waits for others who have the file, such as one that brings its schema up to date.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// Between two attempts at what SQLite does not wait for itself.
+const PAUSE: Duration = Duration::from_millis(20);
+/// SQLite's code for a file that somebody else has locked.
+const SQLITE_BUSY: u32 = 5;
 /// How long a caller waits for a connection before the answer is "busy".
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Reading connections. Each is a thread; reads are short and the machine has few cores.
@@ -53,12 +60,12 @@ impl SqliteDb {
             .pragma("wal_autocheckpoint", CHECKPOINT_PAGES)
             .pragma("journal_size_limit", LOG_SIZE_LIMIT_BYTES)
             .pragma("cache_size", WRITER_CACHE);
-        let writer = pool(1).connect_with(writer).await.map_err(open_failed)?;
+        let writer = connect(1, &writer).await.map_err(open_failed)?;
         migrate(&writer, list, mode)
             .await
             .map_err(|cause| OpenError::Schema { database: path.display().to_string(), cause })?;
         let readers = options.pragma("query_only", "ON");
-        let readers = pool(READERS).connect_with(readers).await.map_err(open_failed)?;
+        let readers = connect(READERS, &readers).await.map_err(open_failed)?;
         Ok(Self { writer, readers })
     }
 }
@@ -71,10 +78,34 @@ async fn migrate(writer: &SqlitePool, list: &Migrator, mode: MigrateMode) -> Res
     if mode == MigrateMode::Check || plan.pending.is_empty() {
         return plan.up_to_date();
     }
-    let mut tx = connection.begin_with("BEGIN IMMEDIATE").await?;
+    let patience = Instant::now() + PATIENCE;
+    let mut tx = loop {
+        match connection.begin_with("BEGIN IMMEDIATE").await {
+            Err(error) if is_locked(&error) && Instant::now() < patience => {}
+            begun => break begun?,
+        }
+    };
     Recorded::of_sqlite(&mut tx).await?.plan(list)?; // somebody may have been quicker
     list.run_direct(None, &mut *tx, false).await?;
     Ok(tx.commit().await?)
+}
+
+/// Connects. SQLite does not wait when several processes switch a new file to its log at once, or read one back after a crash.
+async fn connect(size: u32, options: &SqliteConnectOptions) -> Result<SqlitePool, sqlx::Error> {
+    let patience = Instant::now() + PATIENCE;
+    loop {
+        match pool(size).connect_with(options.clone()).await {
+            Err(error) if is_locked(&error) && Instant::now() < patience => sleep(PAUSE).await,
+            connected => return connected,
+        }
+    }
+}
+
+/// Whether somebody else has the file at this moment.
+fn is_locked(error: &sqlx::Error) -> bool {
+    let sqlx::Error::Database(error) = error else { return false };
+    // The low byte is SQLITE_BUSY; what is above it says why.
+    error.code().and_then(|code| code.parse::<u32>().ok()).is_some_and(|code| code % 256 == SQLITE_BUSY)
 }
 
 fn pool(size: u32) -> SqlitePoolOptions {
