@@ -277,7 +277,7 @@ async fn a_control_plane_that_starts_meanwhile_waits_and_then_finds_the_ledger()
     let Database::Postgres(url) = &to else { panic!("a server") };
     let held = Target::open(url).await.unwrap();
     let starting = to.clone();
-    let mut start = tokio::spawn(async move { open(&starting).await });
+    let start = tokio::spawn(async move { open(&starting).await });
     let waiting = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted
         AND database = (SELECT oid FROM pg_database WHERE datname = current_database())";
     let looker = sqlx::PgPool::connect(url.expose_secret()).await.unwrap();
@@ -290,7 +290,7 @@ async fn a_control_plane_that_starts_meanwhile_waits_and_then_finds_the_ledger()
         tokio::time::sleep(Duration::from_millis(10)).await; // the pause between two looks
     }
     drop(held);
-    let db = (&mut start).await.unwrap();
+    let db = start.await.unwrap();
     assert_eq!(
         number(&db, "SELECT count(*) FROM orgs").await,
         0,
