@@ -7,12 +7,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mindweave_policy::{Secret, SnapshotStore};
+use tokio::sync::Notify;
 use tokio::sync::watch::Receiver;
+use tokio::time::MissedTickBehavior;
 
 use crate::app::App;
 use crate::clock;
 use crate::config::ControlPlaneConfig;
-use crate::db::{Db, OpenError, StoreError};
+use crate::db::{Db, OpenError, StoreError, Topic};
 use crate::entropy::NoEntropy;
 use crate::governance::{Checker, Replays, ReservedSource, ReservedView};
 use crate::http::auth::AdminToken;
@@ -27,7 +29,7 @@ use crate::proxies::{Door, REFRESH_PERIOD, REFRESH_TASK, Tokens, TokensError};
 use crate::rollup::{Retention, rollup_run, storage_run};
 use crate::shares::{SHARES_TASK, Shares};
 use crate::snapshot::{FirstSnapshotError, Publisher};
-use crate::tasks::Tasks;
+use crate::tasks::{Stop, Tasks};
 use crate::usage::{FEED_TASK, Ingest, LiveEvents, UsageFeeds, UsageSink, UsageSinks};
 use crate::watch::{self, Past, RemoteSources};
 
@@ -152,7 +154,7 @@ impl ControlPlane {
         let listen_failed = |cause| StartError::Listen { addr, cause };
         let listener = server::listen(addr).map_err(listen_failed)?;
         let local_addr = listener.local_addr().map_err(listen_failed)?;
-        let live = LiveEvents::new();
+        let live = LiveEvents::new(db.engine());
         let mut tasks = Tasks::new();
         let tls = config.tls.map(|tls| Tls::start(tls, &mut tasks)).transpose()?;
         let reserved = ReservedSource::default();
@@ -170,11 +172,14 @@ impl ControlPlane {
             reserved: Arc::clone(&reserved),
             stop: tasks.stop(),
         };
-        let ingest = Ingest::new(db.clone(), live);
+        let ingest = Ingest::new(db.clone(), live.clone());
         let feeds = UsageFeeds::new(db.clone(), ingest.counters_moved(), tasks.stop());
         feeds.follow(&publisher.snapshots());
         publisher.tell_figures_first(feeds.clone());
         tasks.spawn(FEED_TASK, feeds.clone().run());
+        let moved = db.news().of(Topic::Counters);
+        tasks.spawn("feed_news", wake_feed(ingest.counters_moved(), moved, tasks.stop()));
+        tasks.spawn("live_events", live.follow(db.clone(), tasks.stop()));
         let past = Past::follow(&publisher.snapshots())?;
         let sources = RemoteSources::new(ingest.clone());
         let (shares, dividing) = Shares::new(db.clone(), feeds.clone(), tasks.stop());
@@ -265,6 +270,33 @@ fn spawn_token_refresh(tasks: &mut Tasks, tokens: &Tokens) {
     });
 }
 
+/// Publishes what others changed: when they say so, and at every period.
+async fn catch_up(publisher: Arc<Publisher>, mut news: Receiver<u64>, mut stop: Stop) {
+    let mut ticks = tokio::time::interval(SNAPSHOT_PERIOD);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            () = stop.stopped() => return,
+            _ = ticks.tick() => {}
+            Ok(()) = news.changed() => {}
+        }
+        publisher.catch_up().await;
+    }
+}
+
+/// Wakes the feed of budget figures when another control plane has booked events.
+async fn wake_feed(feed: Arc<Notify>, mut news: Receiver<u64>, mut stop: Stop) {
+    loop {
+        tokio::select! {
+            () = stop.stopped() => return,
+            heard = news.changed() => match heard {
+                Ok(()) => feed.notify_one(),
+                Err(_) => return,
+            },
+        }
+    }
+}
+
 fn spawn_background(
     tasks: &mut Tasks,
     db: &Db,
@@ -272,11 +304,8 @@ fn spawn_background(
     leadership: &Leadership,
     retention: Retention,
 ) {
-    let publisher = Arc::clone(publisher);
-    tasks.spawn_periodic("snapshot", SNAPSHOT_PERIOD, move || {
-        let publisher = Arc::clone(&publisher);
-        async move { publisher.catch_up().await }
-    });
+    tasks.spawn("news", db.news().clone().carry(db.clone(), tasks.stop()));
+    tasks.spawn("snapshot", catch_up(Arc::clone(publisher), db.news().of(Topic::Revision), tasks.stop()));
     let rollup = db.clone();
     leadership.spawn_periodic(tasks, "rollup", ROLLUP_PERIOD, move || {
         let db = rollup.clone();

@@ -75,7 +75,7 @@ impl Ledger {
     /// In this database.
     pub(crate) async fn open(database: Database) -> Self {
         let db = Db::open(&database, DatabaseOptions::default()).await.unwrap();
-        let live = LiveEvents::new();
+        let live = LiveEvents::new(db.engine());
         Self { ingest: Ingest::new(db.clone(), live.clone()), live, db, database, _folder: None }
     }
 

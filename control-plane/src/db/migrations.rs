@@ -39,6 +39,7 @@ const POSTGRES: &[Listed] = listed!(
     "0006" 6 "budget_counters",
     "0007" 7 "proxy_tokens",
     "0008" 8 "live_proxies",
+    "0009" 9 "live_events",
 );
 
 /// Brings a SQLite database up to date, each migration in its own transaction.

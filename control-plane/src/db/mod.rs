@@ -6,6 +6,7 @@ mod copy_form;
 mod error;
 mod leader;
 mod migrations;
+mod notify;
 mod postgres;
 mod schema;
 pub(crate) mod sql;
@@ -25,6 +26,7 @@ pub(crate) use copy_form::{COPY_END, COPY_HEAD, COPY_PIECE_BYTES, copy_field};
 pub(crate) use error::Doing;
 pub use error::{OpenError, StoreError};
 pub(crate) use leader::LeaderSession;
+pub(crate) use notify::{News, Topic};
 pub use postgres::LEAST_CONNECTIONS;
 pub use schema::{MigrateMode, SchemaError};
 pub(crate) use sql::Readers;
@@ -49,7 +51,7 @@ pub enum Database {
 pub struct DatabaseOptions {
     /// What is done about its schema.
     pub migrate: MigrateMode,
-    /// Connections to a server, at least [`LEAST_CONNECTIONS`]. One more tells who leads.
+    /// Connections to a server, at least [`LEAST_CONNECTIONS`]. Two more are for telling who leads and for news of changes.
     pub connections: u32,
 }
 
@@ -64,6 +66,7 @@ impl Default for DatabaseOptions {
 pub(crate) struct Db {
     engine: Pools,
     readers: Readers,
+    news: News,
 }
 
 #[derive(Clone, Debug)]
@@ -91,14 +94,15 @@ impl Db {
         migrations: &Migrator,
     ) -> Result<Self, OpenError> {
         let DatabaseOptions { migrate, connections } = options;
+        let news = News::default();
         Ok(match database {
             Database::Sqlite(path) => {
                 let db = SqliteDb::open(path, migrations, migrate).await?;
-                Self { readers: Readers::Sqlite(db.readers.clone()), engine: Pools::Sqlite(db) }
+                Self { readers: Readers::Sqlite(db.readers.clone()), engine: Pools::Sqlite(db), news }
             }
             Database::Postgres(url) => {
                 let db = PostgresDb::open(url.expose_secret(), connections, migrations, migrate).await?;
-                Self { readers: Readers::Postgres(db.readers.clone()), engine: Pools::Postgres(db) }
+                Self { readers: Readers::Postgres(db.readers.clone()), engine: Pools::Postgres(db), news }
             }
         })
     }
@@ -159,6 +163,11 @@ impl Db {
     /// For single statements that only read.
     pub(crate) fn readers(&self) -> &Readers {
         &self.readers
+    }
+
+    /// News of changes, also by other control planes of this database, while [`News::carry`] runs.
+    pub(crate) fn news(&self) -> &News {
+        &self.news
     }
 
     /// A session that says who leads the control planes of this database.

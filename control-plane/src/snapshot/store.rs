@@ -8,7 +8,7 @@ use mindweave_policy::{Fingerprint, Governance, KeyEntry, Principal, ProjectEntr
 use sqlx::FromRow;
 
 use crate::app::Home;
-use crate::db::{Connection, Db, Doing, StoreError, sql};
+use crate::db::{Connection, Db, Doing, Engine, StoreError, Topic, sql};
 use crate::governance::{governance_read, governance_revision};
 use crate::projects::upstream_owner;
 use crate::secrets::MasterKey;
@@ -35,9 +35,17 @@ pub(crate) async fn revision_raise(tx: &mut Connection) -> Result<u64, StoreErro
     let revision: i64 = sql::query_scalar(
         "UPDATE installation SET snapshot_revision = snapshot_revision + 1 RETURNING snapshot_revision",
     )
-    .fetch_one(tx)
+    .fetch_one(&mut *tx)
     .await
     .doing("raising the snapshot revision")?;
+    if tx.engine() == Engine::Postgres {
+        // With the commit the other control planes hear of it.
+        sql::query("SELECT pg_notify(?, '')")
+            .bind(Topic::Revision.channel())
+            .execute(tx)
+            .await
+            .doing("telling of the snapshot revision")?;
+    }
     u64::try_from(revision).map_err(|_| StoreError::Corrupt { what: "a snapshot revision" })
 }
 

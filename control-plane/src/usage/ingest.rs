@@ -25,12 +25,12 @@ use super::batch_items;
 use super::counters::{Rules, RulesCache, Used, counters_move, rules_count, rules_counted};
 use super::decode::{self, Decoded, Undecodable};
 use super::dims::{Dim, DimCache, dims_ensure};
-use super::live::LiveEvents;
+use super::live::{LiveEvents, arrivals_note};
 use super::offsets;
 use super::store::{self, Sum};
 use super::totals::Totals;
 use crate::clock;
-use crate::db::{Connection, Db, Doing, Engine, StoreError};
+use crate::db::{Connection, Db, Doing, Engine, StoreError, Topic};
 use crate::http::problem::chain;
 use crate::metrics;
 use crate::rollup::{Level, State, states_read};
@@ -197,6 +197,9 @@ impl Ingest {
         let Some(rules) = self.rules(&mut tx, moved.budgets_revision).await? else { return Ok(None) };
         book_downloads(&mut tx, &mut events).await?;
         let mut tx = store::events_insert(tx, &mut events, moved.last_landed, claim.repeats).await?;
+        if moved.followed {
+            arrivals_note(&mut tx, &events).await?;
+        }
         let added = self.add_to_sums(&mut tx, &events, &rules).await?;
         tx.commit().await.doing("committing events")?;
         claim.through = Some(end);
@@ -204,6 +207,10 @@ impl Ingest {
         self.dims.remember(added.numbered);
         if added.counters_moved {
             self.counters_moved.notify_one();
+            self.db.news().tell(Topic::Counters);
+        }
+        if moved.followed {
+            self.db.news().tell(Topic::Events);
         }
         metrics::events_ingested(events.len(), delivered.saturating_sub(events.len()));
         metrics::ingest_transaction(started.elapsed());

@@ -1,6 +1,9 @@
 //! Events as they land: server-sent events (WHATWG HTML, section 9.2).
 
+mod arrivals;
+
 use std::convert::Infallible;
+use std::fmt::Display;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -8,18 +11,27 @@ use std::time::Duration;
 
 use axum::body::Bytes;
 use http_body::Frame;
+use parking_lot::Mutex;
 use tokio::sync::broadcast::{self, error::RecvError};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
 
 use super::decode::Decoded;
 use super::store::event_type_text;
+use crate::db::{Db, Engine};
 use crate::metrics;
 use crate::tasks::Stop;
+
+use arrivals::Follower;
+pub(super) use arrivals::arrivals_note;
 
 /// Events kept for the slowest subscriber. One that falls further behind is told how many it missed.
 const BACKLOG_EVENTS: usize = 4_096;
 /// Subscribers at a time. Each is a connection that does not end by itself.
 const MAX_SUBSCRIBERS: usize = 64;
+/// Pause in which subscribers take what they were told, before they are told more of what one transaction booked.
+const ROOM_PAUSE: Duration = Duration::from_millis(5);
+/// Such pauses at most: then the slow ones are told how many they missed.
+const ROOM_TRIES: u32 = 40;
 /// Silence after which a comment is sent, so that proxies between do not take the connection for dead.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
@@ -27,40 +39,77 @@ const KEEP_ALIVE: Duration = Duration::from_secs(15);
 #[derive(Clone, Debug)]
 struct LiveEvent {
     project_id: Arc<str>,
-    event_type: &'static str,
+    event_type: Arc<str>,
     /// The whole server-sent event.
     text: Bytes,
+}
+
+impl LiveEvent {
+    fn new(project_id: &str, event_type: &str, id: impl Display, json: &str) -> Self {
+        let text = format!("event: usage\nid: {id}\ndata: {json}\n\n").into();
+        Self { project_id: project_id.into(), event_type: event_type.into(), text }
+    }
+}
+
+/// What subscribers are told.
+#[derive(Clone, Debug)]
+enum Told {
+    Event(LiveEvent),
+    /// What was booked meanwhile is not known: the stream ends, so that who watches asks for it and begins anew.
+    Lost,
 }
 
 /// Tells subscribers what landed. Cheap to clone.
 #[derive(Clone, Debug)]
 pub(crate) struct LiveEvents {
-    sender: broadcast::Sender<LiveEvent>,
+    sender: broadcast::Sender<Told>,
     places: Arc<Semaphore>,
+    engine: Engine,
+    /// Whether what lands from now on will be told. Locked while a subscriber joins, and while it is decided that there is none.
+    follows: Arc<Mutex<watch::Sender<bool>>>,
+    joined: Arc<Notify>,
 }
 
 impl LiveEvents {
     /// Without subscribers.
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(engine: Engine) -> Self {
         Self {
             sender: broadcast::Sender::new(BACKLOG_EVENTS),
             places: Arc::new(Semaphore::new(MAX_SUBSCRIBERS)),
+            engine,
+            follows: Arc::new(Mutex::new(watch::Sender::new(engine == Engine::Sqlite))),
+            joined: Arc::default(),
         }
     }
 
     /// Tells every subscriber. Only to be called once the events are committed. Never waits.
-    pub(crate) fn announce(&self, events: &[Decoded<'_>]) {
-        if self.sender.receiver_count() == 0 {
+    ///
+    /// For a file only: of what goes into a server, also by other control planes, is told what comes back from there.
+    pub(super) fn announce(&self, events: &[Decoded<'_>]) {
+        if self.engine != Engine::Sqlite || self.sender.receiver_count() == 0 {
             return;
         }
         for Decoded { fields, json, .. } in events {
-            let text = format!("event: usage\nid: {}\ndata: {json}\n\n", fields.event_id);
             let event_type = event_type_text(fields.event_type);
-            let live = LiveEvent { project_id: (*fields.project_id).into(), event_type, text: text.into() };
-            if self.sender.send(live).is_err() {
-                return; // the last subscriber left meanwhile
-            }
+            self.tell(LiveEvent::new(&fields.project_id, event_type, fields.event_id, json));
         }
+    }
+
+    fn tell(&self, event: LiveEvent) {
+        drop(self.sender.send(Told::Event(event))); // fails when the last subscriber has just left
+    }
+
+    /// Tells what any control plane of the server books, while somebody wants to know, until the stop.
+    pub(crate) async fn follow(self, db: Db, mut stop: Stop) {
+        if self.engine == Engine::Sqlite {
+            return;
+        }
+        let mut follower = Follower::new(self, db);
+        tokio::select! {
+            () = stop.stopped() => {}
+            () = follower.run() => {}
+        }
+        follower.leave().await;
     }
 
     /// A stream of what lands from now on; `None` when there are too many subscribers.
@@ -71,52 +120,102 @@ impl LiveEvents {
         stop: Stop,
     ) -> Option<LiveBody> {
         let place = Arc::clone(&self.places).try_acquire_owned().ok()?;
-        let receiver = self.sender.subscribe();
-        let feed = Feed { receiver, project_id, event_type, stop, greeted: false, _place: place };
+        let (receiver, follows) = {
+            let follows = self.follows.lock();
+            (self.sender.subscribe(), follows.subscribe())
+        };
+        self.joined.notify_one();
+        let feed = Feed { receiver, project_id, event_type, stop, follows: Some(follows), _place: place };
         Some(LiveBody { next: Box::pin(feed.next()) })
+    }
+
+    /// Waits until somebody subscribes.
+    async fn wanted(&self) {
+        while self.sender.receiver_count() == 0 {
+            self.joined.notified().await;
+        }
+    }
+
+    /// Whether nobody is subscribed, in which case nothing is told from now on.
+    fn is_left(&self) -> bool {
+        let follows = self.follows.lock();
+        let left = self.sender.receiver_count() == 0;
+        if left {
+            follows.send_replace(false);
+        }
+        left
+    }
+
+    fn begin(&self) {
+        self.follows.lock().send_replace(true);
+    }
+
+    /// Ends every stream: something was missed.
+    fn lose(&self) {
+        let follows = self.follows.lock();
+        follows.send_replace(false);
+        drop(self.sender.send(Told::Lost));
+    }
+
+    /// Waits, not for long, until the subscribers have room for more.
+    async fn room(&self) {
+        for _ in 0..ROOM_TRIES {
+            if self.sender.len() <= BACKLOG_EVENTS / 2 {
+                return;
+            }
+            tokio::time::sleep(ROOM_PAUSE).await;
+        }
     }
 }
 
 /// One subscriber's view.
 struct Feed {
-    receiver: broadcast::Receiver<LiveEvent>,
+    receiver: broadcast::Receiver<Told>,
     project_id: Option<String>,
     event_type: Option<&'static str>,
     stop: Stop,
-    greeted: bool,
+    /// Until the client was told that it is subscribed.
+    follows: Option<watch::Receiver<bool>>,
     _place: OwnedSemaphorePermit,
 }
 
 impl Feed {
     fn wants(&self, event: &LiveEvent) -> bool {
         self.project_id.as_deref().is_none_or(|id| id == &*event.project_id)
-            && self.event_type.is_none_or(|event_type| event_type == event.event_type)
+            && self.event_type.is_none_or(|event_type| event_type == &*event.event_type)
     }
 
     /// The next piece of the stream; `None` ends it.
     async fn next(mut self) -> (Self, Option<Bytes>) {
-        if !self.greeted {
-            self.greeted = true;
+        let keep_alive = || Some(Bytes::from_static(b": keep-alive\n\n"));
+        if let Some(mut follows) = self.follows.take() {
+            let followed = tokio::select! {
+                () = self.stop.stopped() => return (self, None),
+                followed = follows.wait_for(|follows| *follows) => Some(followed.is_ok()),
+                () = tokio::time::sleep(KEEP_ALIVE) => None,
+            };
+            let Some(followed) = followed else {
+                self.follows = Some(follows);
+                return (self, keep_alive());
+            };
             // Tells the client that it is subscribed: whatever lands from now on will be sent.
-            return (self, Some(Bytes::from_static(b": subscribed\n\n")));
+            return (self, followed.then(|| Bytes::from_static(b": subscribed\n\n")));
         }
         loop {
             let received = tokio::select! {
                 () = self.stop.stopped() => return (self, None),
                 received = self.receiver.recv() => received,
-                () = tokio::time::sleep(KEEP_ALIVE) => {
-                    return (self, Some(Bytes::from_static(b": keep-alive\n\n")));
-                }
+                () = tokio::time::sleep(KEEP_ALIVE) => return (self, keep_alive()),
             };
             match received {
-                Ok(event) if self.wants(&event) => return (self, Some(event.text)),
-                Ok(_) => {}
+                Ok(Told::Event(event)) if self.wants(&event) => return (self, Some(event.text)),
+                Ok(Told::Event(_)) => {}
                 Err(RecvError::Lagged(missed)) => {
                     metrics::live_lagged(missed);
                     let text = format!("event: lagged\ndata: {{\"missed_events\":{missed}}}\n\n");
                     return (self, Some(text.into()));
                 }
-                Err(RecvError::Closed) => return (self, None),
+                Ok(Told::Lost) | Err(RecvError::Closed) => return (self, None),
             }
         }
     }
@@ -140,3 +239,6 @@ impl http_body::Body for LiveBody {
         Poll::Ready(piece.map(|piece| Ok(Frame::data(piece))))
     }
 }
+
+#[cfg(test)]
+mod tests;

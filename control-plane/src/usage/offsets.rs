@@ -42,6 +42,8 @@ pub(crate) struct Moved {
     pub(crate) last_landed: i64,
     /// The revision of budgets; 0 in an empty database.
     pub(crate) budgets_revision: i64,
+    /// Whether a control plane of the server wants to know what is booked; see [`super::live`].
+    pub(crate) followed: bool,
 }
 
 /// Moves an offset to the last sequence of a batch that is about to be booked in this transaction. `None`, and changes
@@ -57,12 +59,13 @@ pub(crate) async fn offset_move(
         Engine::Sqlite => {
             "UPDATE consumer_offsets SET position = ?, updated_at = ? WHERE source = ? AND epoch = ?
              RETURNING coalesce((SELECT max(landed) FROM usage_events), 0) AS last_landed,
-                 coalesce((SELECT budgets_revision FROM installation), 0) AS budgets_revision"
+                 coalesce((SELECT budgets_revision FROM installation), 0) AS budgets_revision, false AS followed"
         }
         Engine::Postgres => {
             "UPDATE consumer_offsets SET position = ?, updated_at = ? WHERE source = ? AND epoch = ?
              RETURNING CAST(0 AS BIGINT) AS last_landed,
-                 coalesce((SELECT budgets_revision FROM installation), 0) AS budgets_revision"
+                 coalesce((SELECT budgets_revision FROM installation), 0) AS budgets_revision,
+                 EXISTS (SELECT FROM live_followers WHERE follows_until > usage_now()) AS followed"
         }
     })
     .bind(to)

@@ -212,7 +212,7 @@ async fn an_old_and_a_new_program_share_a_database_that_was_only_added_to() {
 
 /// Books events of as many tokens as their number says, and rolls them up.
 async fn book(db: &Db, source: &str, numbers: RangeInclusive<u64>) {
-    let ingest = Ingest::new(db.clone(), LiveEvents::new());
+    let ingest = Ingest::new(db.clone(), LiveEvents::new(db.engine()));
     let (mut claim, _) = ingest.claim(source).await.unwrap();
     let last = *numbers.end();
     let records: Vec<_> = numbers.map(|number| record(number, &event(number, NOON, number))).collect();
