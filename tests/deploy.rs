@@ -69,17 +69,14 @@ fn given() -> Vec<(PathBuf, String, String)> {
     let mut found = Vec::new();
     for (path, text) in files() {
         for line in text.lines().filter(|line| !line.trim_start().starts_with('#')) {
-            let Some(at) = line.find(PREFIX) else { continue };
-            let rest = &line[at..];
-            let end =
-                rest.find(|char: char| !(char.is_ascii_alphanumeric() || char == '_')).unwrap_or(rest.len());
-            let (name, rest) = rest.split_at(end);
-            let value = match rest {
-                rest if rest.starts_with('=') => &rest[1..],
-                rest if rest.starts_with(": ") => &rest[2..],
-                rest if rest.starts_with(", value: ") => rest[", value: ".len()..].trim_end_matches('}'),
-                _ => continue,
-            };
+            let Some((_, rest)) = line.split_once(PREFIX) else { continue };
+            let end = |char: char| !(char.is_ascii_alphanumeric() || char == '_');
+            let name = rest.split(end).next().expect("a first part");
+            let rest = rest.strip_prefix(name).expect("it begins so");
+            let name = &*format!("{PREFIX}{name}");
+            let given = ["=", ": ", ", value: "].iter().find_map(|mark| rest.strip_prefix(mark));
+            let Some(value) = given else { continue };
+            let value = value.trim_end_matches('}');
             let value = value.trim().trim_end_matches('\\').trim().trim_matches('"');
             if !value.contains("$") && !SECRETS.contains(&name) {
                 found.push((path.clone(), name.to_owned(), value.to_owned()));
