@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use mindweave_eventlog::{Origin, Record};
-use mindweave_metering::{Certainty, Effect, EventId, EventType, NanoUsd, Outcome, UsageEvent};
+use mindweave_metering::{Certainty, Effect, EventId, EventType, NanoUsd, Outcome, PicoUsd, UsageEvent};
 use serde::de::{IgnoredAny, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
@@ -21,6 +21,11 @@ use serde_json::value::RawValue;
 pub(crate) const MAX_FIGURE: u64 = 1_000_000_000_000;
 /// Greatest cost of one event: a million dollars, in nano-dollars.
 pub(crate) const MAX_COST: u64 = 1_000_000 * 1_000_000_000;
+/// Longest id of an organisation, a project, a team, a user or a key, in bytes. They stand in keys of tables, together with the
+/// model, and an entry of an index of PostgreSQL has at most 2704.
+const MAX_ID_BYTES: usize = 256;
+/// Longest name of a model or id of a request. Ours are shorter: names are cut where they are read.
+const MAX_NAME_BYTES: usize = 1_024;
 /// The versions of the event that this build reads.
 const VERSIONS: &str = "1.";
 
@@ -153,8 +158,26 @@ impl Fields<'_> {
             self.web_search_requests,
             self.latency_ms,
         ];
-        let cost = self.cost_nano_usd.map_or(0, |cost| cost.0.unsigned_abs());
-        figures.iter().all(|figure| *figure <= MAX_FIGURE) && cost <= MAX_COST
+        figures.iter().all(|figure| *figure <= MAX_FIGURE)
+    }
+
+    /// Whether it costs something that an exchange can cost. Nothing gives money back by costing less than nothing.
+    fn has_possible_cost(&self) -> bool {
+        self.cost_nano_usd.is_none_or(|cost| u64::try_from(cost.0).is_ok_and(|cost| cost <= MAX_COST))
+    }
+
+    fn has_short_names(&self) -> bool {
+        let ids = [
+            Some(&self.org_id),
+            Some(&self.project_id),
+            self.team_id.as_ref(),
+            self.user_id.as_ref(),
+            self.key_id.as_ref(),
+        ];
+        let names = [self.model.as_ref(), self.requested_model.as_ref(), self.request_id.as_ref()];
+        let fit =
+            |texts: &[Option<&Text<'_>>], most| texts.iter().flatten().all(|text| stored_bytes(text) <= most);
+        fit(&ids, MAX_ID_BYTES) && fit(&names, MAX_NAME_BYTES)
     }
 }
 
@@ -230,10 +253,43 @@ pub(crate) fn decode(record: &Record) -> Result<Decoded<'_>, Undecodable> {
     if !fields.is_plausible() {
         return Err(Undecodable::new(sequence, "it carries an impossibly great figure"));
     }
+    if !fields.has_possible_cost() {
+        return Err(Undecodable::new(sequence, "it carries an impossible cost"));
+    }
+    if !fields.has_short_names() {
+        return Err(Undecodable::new(sequence, "it carries an id or a name that is too long"));
+    }
     let json = with_sequence(text, fields.sequence, own)
         .ok_or_else(|| Undecodable::new(sequence, "its sequence cannot be set"))?;
-    let download = fields.batch.map(|_| serde_json::from_str(&json)).transpose().map_err(malformed)?;
+    let download: Option<Box<UsageEvent>> =
+        fields.batch.map(|_| serde_json::from_str(&json)).transpose().map_err(malformed)?;
+    if !download.as_deref().is_none_or(has_possible_items) {
+        return Err(Undecodable::new(
+            sequence,
+            "its batch items carry an impossible cost or too long a name",
+        ));
+    }
     Ok(Decoded { sequence, origin, fields, json: json.into(), download })
+}
+
+/// What the text takes in a column: PostgreSQL cannot hold NUL, for which three bytes stand.
+fn stored_bytes(text: &str) -> usize {
+    let nuls = text.bytes().filter(|byte| *byte == 0).count();
+    text.len().saturating_add(nuls.saturating_mul(2))
+}
+
+fn has_possible_items(event: &UsageEvent) -> bool {
+    let ids = event.batch.iter().map(|batch| &*batch.batch_id);
+    let items = event.batch.iter().flat_map(|batch| &batch.items);
+    let mut names = ids.chain(items.clone().map(|item| &*item.custom_id));
+    if !names.all(|name| stored_bytes(name) <= MAX_NAME_BYTES) {
+        return false;
+    }
+    let mut buckets = items.flat_map(|item| &item.buckets).chain(&event.buckets);
+    buckets.all(|bucket| {
+        let costs = bucket.amount_pico_usd.is_none_or(|amount| amount >= PicoUsd(0));
+        costs && stored_bytes(&bucket.model) <= MAX_NAME_BYTES
+    })
 }
 
 /// The text of an event with its sequence set. `written` is the sequence in this text, if it has one.
@@ -314,6 +370,30 @@ mod tests {
         assert!(flagged(with("effect", json!("deny"))));
         assert!(flagged(with("shadow", json!(["model_not_allowed"]))));
         assert!(flagged(with("verdicts", json!([{ "kind": "warn" }]))));
+    }
+
+    #[test]
+    fn what_no_exchange_can_cost_and_names_that_no_key_can_hold_are_refused_with_the_reason() {
+        let with = |change: &dyn Fn(&mut UsageEvent)| {
+            let mut event = event(1, NOON, 10);
+            change(&mut event);
+            decode(&record(7, &event)).map(drop)
+        };
+        let refused = |change: &dyn Fn(&mut UsageEvent), reason: &str| {
+            let error = with(change).unwrap_err();
+            assert_eq!((error.sequence, error.reason.contains(reason)), (7, true), "{error}");
+        };
+        refused(&|event| event.cost_nano_usd = Some(NanoUsd(-1)), "impossible cost");
+        refused(&|event| event.cost_nano_usd = Some(NanoUsd(i64::MAX)), "impossible cost");
+        refused(&|event| event.model = Some("m".repeat(1_025).into()), "too long");
+        refused(&|event| event.model = Some("\0".repeat(400).into()), "too long");
+        refused(
+            &|event| event.user_id = Some(mindweave_metering::UserId::new(&*"u".repeat(257))),
+            "too long",
+        );
+        refused(&|event| event.request_id = Some("r".repeat(1_025).into()), "too long");
+        with(&|event| event.cost_nano_usd = Some(NanoUsd(0))).unwrap();
+        with(&|event| event.model = Some("m".repeat(1_024).into())).unwrap();
     }
 
     #[test]
