@@ -2,16 +2,20 @@
 
 use jiff::Timestamp;
 use serde_json::json;
-use uuid::{NoContext, Uuid};
+use uuid::Uuid;
 
 const MODELS: [&str; 5] =
     ["claude-opus-5", "claude-sonnet-4-5", "claude-haiku-4-5", "claude-opus-4-1", "claude-sonnet-4"];
 
+/// A UUIDv7 (RFC 9562, section 5.7): this moment, and the number in place of chance.
+fn id(number: u64, at: Timestamp) -> Uuid {
+    let millis = u128::try_from(at.as_millisecond()).unwrap_or_default();
+    Uuid::from_u128(millis << 80 | 0x7 << 76 | 0b10 << 62 | u128::from(number))
+}
+
 /// The payload of the event with this number, which ended at this moment.
 pub(crate) fn payload(number: u64, ended: Timestamp) -> Vec<u8> {
-    let seconds = u64::try_from(ended.as_second()).unwrap_or_default();
-    let nanos = u32::try_from(ended.subsec_nanosecond()).unwrap_or_default();
-    let id = Uuid::new_v7(uuid::Timestamp::from_unix(NoContext, seconds, nanos));
+    let id = id(number, ended);
     let model = usize::try_from(number % 5).ok().and_then(|place| MODELS.get(place)).unwrap_or(&MODELS[0]);
     let (key, project) = (number % 500, number % 50);
     let (input, output, read) = (100 + number % 900, 50 + number % 450, 2_000 + number % 9_000);

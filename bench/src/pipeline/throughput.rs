@@ -1,7 +1,7 @@
 //! Events a second, and what one costs.
 
 use std::fmt::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
@@ -47,15 +47,16 @@ pub(crate) fn run(effort: &Effort) -> anyhow::Result<String> {
     table(effort, &runs)
 }
 
-fn journals(effort: &Effort, folder: &Path) -> anyhow::Result<Vec<Journal>> {
+fn journals(effort: &Effort, folder: &Path) -> anyhow::Result<Vec<(Journal, PathBuf)>> {
     let started = Timestamp::now();
     let mut journals = Vec::new();
     for proxy in 0..effort.proxies {
-        let (journal, _) = Journal::open(JournalConfig::new(folder.join(proxy.to_string())))?;
+        let folder = folder.join(proxy.to_string());
+        let (journal, _) = Journal::open(JournalConfig::new(&folder))?;
         for number in (proxy..effort.events).step_by(effort.proxies) {
             journal.append_event(&payload(u64::try_from(number)?, started))?;
         }
-        journals.push(journal);
+        journals.push((journal, folder));
     }
     Ok(journals)
 }
@@ -64,13 +65,13 @@ async fn to_kafka(
     effort: &Effort,
     config: &KafkaConfig,
     kafka: &Kafka,
-    journals: Vec<Journal>,
+    journals: Vec<(Journal, PathBuf)>,
 ) -> anyhow::Result<Run> {
     let broker = kafka.pid().context("a running broker")?;
     let (began, own, server) = (Instant::now(), cpu::of(std::process::id())?, cpu::of_tree(broker)?);
     let mut shipping = tokio::task::JoinSet::new();
-    for journal in journals {
-        let sink = KafkaSink::new(config.clone(), journal.folder());
+    for (journal, folder) in journals {
+        let sink = KafkaSink::new(config.clone(), &folder);
         let ship = ShipConfig { drain_deadline: DEADLINE, ..ShipConfig::default() };
         shipping.spawn(ship_with(ship, journal, sink, std::future::ready(())));
     }
@@ -89,11 +90,11 @@ async fn to_kafka(
 }
 
 /// From journals into the ledger in the same process, without Kafka.
-async fn straight(effort: &Effort, ledger: &Ledger, journals: Vec<Journal>) -> anyhow::Result<Run> {
+async fn straight(effort: &Effort, ledger: &Ledger, journals: Vec<(Journal, PathBuf)>) -> anyhow::Result<Run> {
     let control_plane = ledger.control_plane().await?;
     let began = Began::now(ledger)?;
     let mut shipping = tokio::task::JoinSet::new();
-    for journal in journals {
+    for (journal, _) in journals {
         let ship = ShipConfig { drain_deadline: DEADLINE, ..ShipConfig::default() };
         shipping.spawn(ship_with(ship, journal, control_plane.usage_sink(), std::future::ready(())));
     }
