@@ -7,6 +7,7 @@ mod governance_limits;
 mod governance_policies;
 mod governance_replay;
 mod refusals;
+mod replicas;
 mod usage;
 mod watch;
 

@@ -222,7 +222,7 @@ async fn begin_locked(pool: &PgPool, lock: &'static str) -> Result<Transaction, 
 async fn to_its_end<T: Send + 'static>(
     begin: impl Future<Output = Result<T, sqlx::Error>> + Send + 'static,
 ) -> Result<T, sqlx::Error> {
-    tokio::spawn(begin).await.unwrap_or(Err(sqlx::Error::WorkerCrashed))
+    tokio::spawn(answered(begin)).await.unwrap_or(Err(sqlx::Error::WorkerCrashed))
 }
 
 #[cfg(test)]

@@ -16,10 +16,12 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use mindweave_eventlog::{Record, Sequence};
 use mindweave_policy::EventPart;
 use tokio::sync::Notify;
+use tokio::time::timeout;
 
 use super::batch_items;
 use super::counters::{Rules, RulesCache, Used, counters_move, rules_count, rules_counted};
@@ -40,6 +42,8 @@ use crate::rollup::{Level, State, states_read};
 const MAX_EVENTS_PER_TRANSACTION_SQLITE: usize = 500;
 /// The same on a server, where a round trip and a commit cost more and the readers do not wait.
 const MAX_EVENTS_PER_TRANSACTION_POSTGRES: usize = 5_000;
+/// How long a transaction may take, when the server or the way to it is silent. The server itself gives up earlier.
+const TRANSACTION_TIMEOUT: Duration = Duration::from_secs(120);
 /// How often a batch is tried that the server gives up for the sake of another transaction.
 const MAX_TRIES: u32 = 5;
 /// Events decoded before other tasks of the thread get their turn: about a tenth of a millisecond.
@@ -159,7 +163,7 @@ impl Ingest {
             let (decoded, undecodable) = decode_all(records).await;
             let before = decoded.last().map(|event| event.sequence);
             let booked = match if undecodable.is_none() { Some(end) } else { before } {
-                Some(end) => self.book(claim, decoded, end).await,
+                Some(end) => in_time(Box::pin(self.book(claim, decoded, end))).await,
                 None => Ok(Some(0)),
             };
             match booked {
@@ -265,6 +269,15 @@ impl Ingest {
         offsets::origins_move(tx, &origins_of(events), clock::now()).await?;
         counters_move(tx, &moves).await?;
         Ok(Added { numbered, counters_moved: !moves.is_empty() })
+    }
+}
+
+/// A transaction that is left is rolled back, and found out about like any other that failed.
+async fn in_time<T>(booking: impl Future<Output = Result<T, IngestError>>) -> Result<T, IngestError> {
+    let silent = || sqlx::Error::Io(std::io::ErrorKind::TimedOut.into());
+    match timeout(TRANSACTION_TIMEOUT, booking).await {
+        Ok(booked) => booked,
+        Err(_) => Ok(Err(silent()).doing("booking events")?),
     }
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::dims::without_nul;
-use crate::db::{Connection, Doing, Engine, StoreError, sql};
+use crate::db::{Connection, Doing, Engine, StoreError, answered, sql};
 
 /// The stored offset of a source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, sqlx::FromRow)]
@@ -106,13 +106,12 @@ pub(crate) async fn positions_read(
 ) -> Result<Vec<(String, i64)>, StoreError> {
     if let Connection::Postgres(tx) = tx {
         let sources: Vec<_> = sources.iter().map(|source| without_nul(source)).collect();
-        return sqlx::query_as(
+        let read = sqlx::query_as(
             "SELECT source, position FROM consumer_offsets WHERE position IS NOT NULL AND source = ANY($1)",
         )
         .bind(sources)
-        .fetch_all(&mut **tx)
-        .await
-        .doing("reading positions");
+        .fetch_all(&mut **tx);
+        return answered(read).await.doing("reading positions");
     }
     let sources = serde_json::to_string(sources).unwrap_or_default(); // texts always serialise
     sql::query_as(

@@ -188,10 +188,10 @@ async fn the_defaults_of_every_interval_include_what_has_just_happened() {
 }
 
 /// A subscriber that reads lines from its own connection.
-struct Subscriber(BufReader<TcpStream>);
+pub(super) struct Subscriber(BufReader<TcpStream>);
 
 impl Subscriber {
-    fn connect(server: &Server, query: &str) -> Self {
+    pub(super) fn connect(server: &Server, query: &str) -> Self {
         let mut stream = TcpStream::connect(server.control_plane.local_addr()).unwrap();
         stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
         write!(
@@ -219,7 +219,7 @@ impl Subscriber {
         })
     }
 
-    fn event(&mut self) -> Value {
+    pub(super) fn event(&mut self) -> Value {
         serde_json::from_str(self.line_with("data: ").strip_prefix("data: ").unwrap()).unwrap()
     }
 }

@@ -7,7 +7,7 @@ use mindweave_metering::QuotaId;
 use sqlx::{AssertSqlSafe, FromRow, PgConnection};
 
 use super::rules::rules_read;
-use crate::db::{Connection, Db, Doing, StoreError, sql};
+use crate::db::{Connection, Db, Doing, StoreError, answered, sql};
 use crate::usage::store::{MAX_ROWS_PER_STATEMENT, rows_sql};
 
 /// Counters deleted in one transaction, so that ingest and the API get their turn.
@@ -136,16 +136,15 @@ pub(crate) async fn counters_current(
     if let Connection::Postgres(tx) = tx {
         let (quotas, starts): (Vec<_>, Vec<_>) =
             window_starts.iter().map(|(quota_id, start)| (quota_id.as_str(), *start)).unzip();
-        return sqlx::query_as(
+        let read = sqlx::query_as(
             "SELECT quota_id, window_start, subject, used, moved
              FROM unnest($1::text[], $2::bigint[]) AS current (quota, start)
              JOIN budget_counters ON quota_id = current.quota AND window_start >= current.start",
         )
         .bind(quotas)
         .bind(starts)
-        .fetch_all(&mut **tx)
-        .await
-        .doing("reading current counters");
+        .fetch_all(&mut **tx);
+        return answered(read).await.doing("reading current counters");
     }
     let starts = serde_json::to_string(window_starts).unwrap_or_default(); // texts and numbers always serialise
     sql::query_as(

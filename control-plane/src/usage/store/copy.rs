@@ -4,7 +4,8 @@ use sqlx::PgConnection;
 
 use super::postgres::EventRow;
 use crate::db::{
-    COPY_END, COPY_HEAD, COPY_PIECE_BYTES, Connection, Doing, StoreError, Transaction, copy_field as field,
+    COPY_END, COPY_HEAD, COPY_PIECE_BYTES, Connection, Doing, StoreError, Transaction, answered,
+    copy_field as field,
 };
 
 const STATEMENT: &str = "COPY usage_events
@@ -44,7 +45,7 @@ pub(super) async fn events_copy(tx: Transaction, rows: Vec<u8>) -> Result<(Trans
     let copying = tokio::spawn(async move {
         let mut tx = tx;
         let copied = match &mut *tx {
-            Connection::Postgres(connection) => copy(connection, &rows).await,
+            Connection::Postgres(connection) => answered(copy(connection, &rows)).await,
             Connection::Sqlite(_) => Ok(false),
         };
         copied.doing("copying events").map(|copied| (tx, copied))

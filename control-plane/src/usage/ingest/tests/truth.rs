@@ -171,7 +171,7 @@ impl Truth {
     }
 
     async fn sums_are_in(&self, db: &Db, level: Level) {
-        let state = states_read(&mut *db.begin_read().await.unwrap()).await.unwrap();
+        let state = states_read(&mut db.begin_read().await.unwrap()).await.unwrap();
         let until = match level {
             Level::Minute => i64::MAX,
             Level::Hour => state.hour_complete_until,
