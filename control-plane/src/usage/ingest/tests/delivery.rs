@@ -172,6 +172,37 @@ async fn downloads_of_the_same_items_by_two_consumers_at_once_book_each_item_onc
     assert_eq!(totals(&ledger).await, (40, 40, 20 * 30 * 10));
 }
 
+/// Late events go into pieces that are compressed, and a replay finds there what it repeats, by every way into the table.
+#[tokio::test(flavor = "multi_thread")]
+async fn compressed_pieces_take_late_events_and_know_repeated_ones() {
+    let Some(ledger) = Ledger::on_timescale().await else { return };
+    if ledger
+        .number(
+            "SELECT count(*) FROM pg_settings WHERE setting = 'timescale' AND name = 'timescaledb.license'",
+        )
+        .await
+        == 0
+    {
+        return; // the free edition cannot compress
+    }
+    let mut truth = Truth::with_budgets(&ledger).await;
+    let topic = truth.topic(2, 600, clock::now().as_microsecond());
+    let (early, late) = (&topic[0], &topic[1]);
+    early.deliver(ledger.ingest.clone(), "one", 600, false).await;
+    for table in ["usage_events", "usage_minute"] {
+        let sql = format!("SELECT count(compress_chunk(piece)) FROM show_chunks('{table}') AS piece");
+        let mut tx = ledger.db.begin_write().await.unwrap();
+        let compressed: i64 = sql::query_scalar(sqlx::AssertSqlSafe(sql)).fetch_one(&mut *tx).await.unwrap();
+        tx.commit().await.unwrap();
+        assert!(compressed > 0, "{table}");
+    }
+    early.deliver(ledger.another_consumer(), "two", 300, true).await; // a copy at first, then a statement
+    early.deliver(ledger.another_consumer(), "three", 50, true).await; // statements only
+    late.deliver(ledger.ingest.clone(), "one", 300, false).await;
+    late.deliver(ledger.another_consumer(), "four", 600, true).await;
+    truth.holds_in(&ledger.db).await;
+}
+
 on_every_kind_of_ledger!(
     a_topic_that_comes_twice_at_once_and_again_later_is_booked_once,
     of_two_consumers_of_a_source_the_one_that_was_replaced_writes_nothing,
