@@ -29,10 +29,11 @@ impl IdempotencyKey {
         Some(Self([ID_CONTEXT, scope.as_bytes(), b"\0", key, b"\0"].concat()))
     }
 
-    /// The id of the event at this place of the request: the same request gives the same ids. Of version 7 where the event says
-    /// its time, else of version 8, which has none.
-    fn event_id(&self, index: usize, timestamp: Option<Timestamp>) -> EventId {
-        let hash = digest::digest(&digest::SHA256, &[&*self.0, index.to_string().as_bytes()].concat());
+    /// The id of the event of this project at this place of the request: the same request gives the same ids. Of version 7 where
+    /// the event says its time, else of version 8, which has none.
+    fn event_id(&self, index: usize, project_id: &str, timestamp: Option<Timestamp>) -> EventId {
+        let (place, project_id) = (index.to_string(), project_id.as_bytes());
+        let hash = digest::digest(&digest::SHA256, &[&*self.0, place.as_bytes(), b"\0", project_id].concat());
         if let Some(timestamp) = timestamp {
             return EventId::generate(timestamp, beginning(hash.as_ref()));
         }
@@ -104,7 +105,7 @@ pub(super) fn identify(
             }
             id
         }
-        (None, Some(key)) => key.event_id(index, sent.timestamp),
+        (None, Some(key)) => key.event_id(index, sent.draft.project_id.as_str(), sent.timestamp),
         (None, None) => EventId::generate(timestamp, entropy::bytes()?),
     };
     Ok(())
