@@ -37,7 +37,7 @@ fn who_has_no_certificate_or_the_wrong_one_gets_nothing_and_reads_why_in_its_log
     let simulator = Simulator::start();
     let secured = Secured::start();
     secured.files.put_pair("foreign", &Authority::new("proxies").proxy("proxy-1.internal"));
-    let yesterday = SystemTime::now() - Duration::from_secs(86_400);
+    let yesterday = SystemTime::from(jiff::Timestamp::now()) - Duration::from_secs(86_400);
     secured.files.put_pair("expired", &secured.proxies.proxy_until("proxy-1.internal", yesterday));
     secured.files.put_pair("servers_own", &secured.servers.server("127.0.0.1"));
     for (shown, reason) in [

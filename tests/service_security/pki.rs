@@ -36,12 +36,12 @@ impl Authority {
 
     /// A certificate of a server with this name.
     pub(crate) fn server(&self, name: &str) -> Pair {
-        self.signs(name, ExtendedKeyUsagePurpose::ServerAuth, SystemTime::now() + DAY)
+        self.signs(name, ExtendedKeyUsagePurpose::ServerAuth, SystemTime::from(jiff::Timestamp::now()) + DAY)
     }
 
     /// A certificate of a proxy with this name.
     pub(crate) fn proxy(&self, name: &str) -> Pair {
-        self.proxy_until(name, SystemTime::now() + DAY)
+        self.proxy_until(name, SystemTime::from(jiff::Timestamp::now()) + DAY)
     }
 
     /// A certificate of a proxy that expires then; in whole seconds.

@@ -153,19 +153,25 @@ fn an_authority_that_is_taken_out_cuts_its_proxies_off_until_they_have_another_c
 fn a_watch_does_not_outlive_the_certificate_that_it_was_begun_with() {
     let simulator = Simulator::start();
     let secured = Secured::start();
-    let end = SystemTime::now() + Duration::from_secs(6);
+    let end = SystemTime::from(jiff::Timestamp::now()) + Duration::from_secs(6);
     secured.files.put_pair("proxy", &secured.proxies.proxy_until("proxy-1.internal", end));
     let proxy = secured.proxy(&simulator.url(), &[]);
     assert_eq!(proxy.metric("mindweave_control_plane_connected"), Some(1.0));
     let expiry = "mindweave_control_plane_client_certificate_expiry_timestamp_seconds";
     let left = proxy.metric(expiry).expect("it is shown")
-        - SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("after 1970").as_secs_f64();
+        - SystemTime::from(jiff::Timestamp::now())
+            .duration_since(SystemTime::UNIX_EPOCH)
+            .expect("after 1970")
+            .as_secs_f64();
     assert!(left <= 6.0, "{left}");
     assert!(proxy.process.log().contains("this proxy's certificate is about to expire"));
     eventually("the watch is over", || {
         proxy.process.log().contains("refuses this proxy's certificate: it has expired").then_some(())
     });
-    assert!(SystemTime::now() >= end - Duration::from_secs(1), "it was valid until then");
+    assert!(
+        SystemTime::from(jiff::Timestamp::now()) >= end - Duration::from_secs(1),
+        "it was valid until then"
+    );
     secured.files.put_pair("proxy", &secured.proxies.proxy("proxy-1.internal"));
     eventually("the proxy is back", || {
         (proxy.metric("mindweave_control_plane_connected") == Some(1.0)).then_some(())
