@@ -1,5 +1,5 @@
 //! Which of the control planes that share a database runs the jobs that must run once; and, as it asks all the time, whether
-//! the database can be reached.
+//! the database can be reached, and written.
 //!
 //! The leader holds a lock of its session with the server. The lock ends with the session, however that ends: an orderly stop,
 //! a kill, a connection that broke; and the server ends a session that says nothing for a while, so that a leader that hangs
@@ -121,9 +121,9 @@ impl Tell {
         if changes(&self.reaches, reaches) {
             metrics::reaches_database(reaches);
             if reaches {
-                tracing::info!("the database can be reached again");
+                tracing::info!("the database can be reached and written again");
             } else {
-                tracing::error!("the database cannot be reached");
+                tracing::error!("the database cannot be reached, or may only be read");
             }
         }
         if changes(&self.leads, leads) {

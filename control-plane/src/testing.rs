@@ -235,3 +235,15 @@ pub(crate) fn record(sequence: u64, event: &UsageEvent) -> Record {
     let payload = serde_json::to_vec(&envelope).unwrap();
     Record { sequence: Sequence::new(sequence), origin: None, payload }
 }
+
+/// Puts a database into a state in which every new session may only read, and ends those that it has.
+pub(crate) fn only_reading(server: &Postgres, url: &str, on: bool) {
+    let name = url.rsplit('/').next().unwrap();
+    let (admin, end) = (server.admin_url(), "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity");
+    if on {
+        server.query(&admin, &format!("ALTER DATABASE {name} SET default_transaction_read_only = on"));
+        server.query(&admin, &format!("{end} WHERE datname = '{name}'"));
+    } else {
+        server.query(&admin, &format!("ALTER DATABASE {name} RESET default_transaction_read_only"));
+    }
+}

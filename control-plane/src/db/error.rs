@@ -1,5 +1,6 @@
 //! What can go wrong with the database.
 
+use std::borrow::Cow;
 use std::io;
 use std::path::PathBuf;
 
@@ -138,11 +139,11 @@ impl StoreError {
         self.code_is(&CONFLICT)
     }
 
-    /// Whether the server cannot be reached, or has just gone.
+    /// Whether the server cannot be reached, has just gone, or cannot serve now.
     pub(crate) fn is_away(&self) -> bool {
         use sqlx::Error;
         let Self::Database { cause, .. } = self else { return false };
-        matches!(cause, Error::PoolTimedOut | Error::Io(_) | Error::Tls(_)) || self.code_is(&AWAY)
+        matches!(cause, Error::PoolTimedOut | Error::Io(_) | Error::Tls(_)) || self.code().is_some_and(|code| is_away_code(&code))
     }
 
     /// Whether the database gave the question up because it took too long.
@@ -151,9 +152,19 @@ impl StoreError {
     }
 
     fn code_is(&self, codes: &[&str]) -> bool {
-        let Self::Database { cause: sqlx::Error::Database(cause), .. } = self else { return false };
-        cause.code().is_some_and(|code| codes.contains(&&*code))
+        self.code().is_some_and(|code| codes.contains(&&*code))
     }
+
+    fn code(&self) -> Option<Cow<'_, str>> {
+        let Self::Database { cause: sqlx::Error::Database(cause), .. } = self else { return None };
+        cause.code()
+    }
+}
+
+/// Whether this is a code of PostgreSQL's that says that the session cannot serve now, whatever it is asked.
+pub(super) fn is_away_code(code: &str) -> bool {
+    // SQLite's codes are shorter.
+    code.len() == SQLSTATE_LENGTH && AWAY.iter().any(|away| code.starts_with(away))
 }
 
 /// PostgreSQL's codes for a deadlock and a serialization failure.
@@ -161,8 +172,13 @@ const CONFLICT: [&str; 2] = ["40P01", "40001"];
 /// Its codes for what the next attempt may not meet again: a lock not had in time, a deadlock, a serialization
 /// failure. (SQLite's are numbers, so none is among them by accident.)
 const BUSY: [&str; 3] = ["55P03", "40P01", "40001"];
-/// Its codes for a server that starts, stops, has broken down or has no connection left, and for a session that it ended.
-const AWAY: [&str; 7] = ["57P01", "57P02", "57P03", "57P05", "25P03", "53300", "08006"];
+/// How long a code of PostgreSQL's is.
+const SQLSTATE_LENGTH: usize = 5;
+/// The beginnings of its codes for a session that cannot serve now, whatever it is asked: the connection failed (08); the session may
+/// only read, as at a standby or with a full disk (25006), or was ended (25P03 to 25P04, 57P..), also because the server starts
+/// or stops; connections, memory or disk are used up (53); the machine failed (58000, 58030).
+/// <https://www.postgresql.org/docs/current/errcodes-appendix.html>
+const AWAY: [&str; 8] = ["08", "25006", "25P03", "25P04", "53", "57P", "58000", "58030"];
 
 /// Says what was being done when the database failed.
 pub(crate) trait Doing<T> {

@@ -1,8 +1,10 @@
 //! The session whose lock says who leads.
 
+use std::io;
+
 use sqlx::{Connection as _, PgConnection};
 
-use super::postgres::{LEADER_LOCK, PostgresDb};
+use super::postgres::{LEADER_LOCK, PostgresDb, only_reads};
 
 /// The server ends a leader's session after this long without a word: many times the pause between two questions.
 const SILENCE: &str = "SET idle_session_timeout = '20s'";
@@ -29,12 +31,14 @@ impl LeaderSession {
         Ok(Self::Server { connection: Box::new(connection), leads: false })
     }
 
-    /// Whether it leads, after taking the lead if it is free.
+    /// Whether it leads, after taking the lead if it is free. Of a database that may only be read there is no leader: it fails.
     pub(crate) async fn leads(&mut self) -> Result<bool, sqlx::Error> {
         let Self::Server { connection, leads } = self else { return Ok(true) };
-        if *leads {
-            connection.ping().await?; // a session that lives has its lock
-        } else {
+        if only_reads(connection).await? {
+            return Err(io::Error::new(io::ErrorKind::ReadOnlyFilesystem, "it may only be read").into());
+        }
+        // A session that lives has its lock.
+        if !*leads {
             let lock = sqlx::query_scalar("SELECT pg_try_advisory_lock($1)").bind(LEADER_LOCK);
             *leads = lock.fetch_one(&mut **connection).await?;
         }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use sqlx::migrate::Migrator;
 use sqlx::postgres::{PgPool, PgPoolOptions};
-use sqlx::{AssertSqlSafe, ConnectOptions, Connection as _, PgConnection};
+use sqlx::{AssertSqlSafe, ConnectOptions, Connection as _, PgConnection, Row as _};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::address::Address;
@@ -19,6 +19,9 @@ const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a connection that is given back may take to answer before it is thrown away.
 const RELEASE_TIMEOUT: Duration = Duration::from_secs(5);
+/// A session that may only read is replaced, in the hope that a new one may write, once it is so old: readers go on meanwhile, and
+/// a server that is a standby for long is not asked for a session by every one of them.
+const READ_ONLY_AGE: Duration = Duration::from_secs(1);
 /// How long a statement waits for a server from which nothing comes, as when its machine is gone: a little more than the
 /// server itself allows the longest.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(130);
@@ -113,8 +116,20 @@ fn pool(address: &Address, size: u32, session: String) -> PgPool {
     PgPoolOptions::new()
         .max_connections(size)
         .acquire_timeout(ACQUIRE_TIMEOUT)
-        // After a restart of the server every connection is dead: found out here, not by whoever asked.
-        .test_before_acquire(true)
+        // After a restart of the server every connection is dead: found out here, not by whoever asked. The question
+        // takes as long as the pool's own test.
+        .test_before_acquire(false)
+        .before_acquire(|connection, meta| {
+            Box::pin(async move {
+                Ok(match only_reads(connection).await {
+                    Ok(only_reads) => !only_reads || meta.age < READ_ONLY_AGE,
+                    Err(error) => {
+                        tracing::info!(%error, "a connection to the database was lost");
+                        false
+                    }
+                })
+            })
+        })
         // A connection that was left in the middle of a statement, to a server that is gone, must not keep its place.
         .after_release(|connection, _| {
             Box::pin(async move {
@@ -127,6 +142,13 @@ fn pool(address: &Address, size: u32, session: String) -> PgPool {
             Box::pin(async move { sqlx::raw_sql(session).execute(connection).await.map(drop) })
         })
         .connect_lazy_with(address.options.clone())
+}
+
+/// Whether a session may only read: it is at a standby, or was opened while the database was closed to writers. Then it stays so,
+/// even when the database is opened to them again.
+pub(super) async fn only_reads(connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
+    let told = sqlx::raw_sql("SHOW transaction_read_only").fetch_one(connection).await?;
+    Ok(told.try_get::<String, _>(0)? == "on")
 }
 
 /// Waits for the server's answer, but not for ever: a connection to a machine that is gone looks like one that is silent.

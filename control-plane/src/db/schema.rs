@@ -39,6 +39,12 @@ pub enum SchemaError {
         /// Which one.
         version: i64,
     },
+    /// There is something else in it.
+    #[error("it holds tables that are not MindWeave's, such as {table:?}: give MindWeave a database of its own")]
+    Occupied {
+        /// One of the tables.
+        table: String,
+    },
     /// The schema is not up to date and must not be changed now.
     #[error(
         "its schema lacks {count} migrations, the first is {first}: run `mindweave migrate up`, or let `control_plane.migrate` be `auto`"
@@ -63,6 +69,9 @@ pub(super) struct Recorded {
     pub(super) applied: Vec<AppliedMigration>,
     /// What a program has to know at least, to use it.
     pub(super) usable_from: Option<i64>,
+    /// A table or view that is there. Read before the migrations, each of which comes with its tables at once: one that is there
+    /// without any migration is not ours.
+    table: Option<String>,
 }
 
 /// What a program finds of its own list.
@@ -77,6 +86,17 @@ pub(super) struct Plan {
 /// The name of sqlx's table.
 const TABLE: &str = "_sqlx_migrations";
 
+/// A table or view beside sqlx's own.
+const TABLE_OF_SQLITE: &str = r"SELECT name FROM sqlite_schema
+    WHERE type IN ('table', 'view') AND name NOT LIKE 'sqlite\_%' ESCAPE '\' AND name <> ? ORDER BY name LIMIT 1";
+/// The same, in the schema where ours would be made. What an extension brought does not count.
+const TABLE_OF_POSTGRES: &str = "SELECT CAST(relname AS TEXT) FROM pg_class AS class
+    WHERE relnamespace = (SELECT oid FROM pg_namespace WHERE nspname = current_schema())
+        AND relkind IN ('r', 'p', 'v', 'm', 'f') AND relname <> $1
+        AND NOT EXISTS (SELECT FROM pg_depend AS depends WHERE depends.classid = CAST('pg_class' AS REGCLASS)
+            AND depends.objid = class.oid AND depends.deptype = 'e')
+    ORDER BY relname LIMIT 1";
+
 impl Recorded {
     /// Reads a file's. An empty file has none.
     pub(super) async fn of_sqlite(connection: &mut SqliteConnection) -> Result<Self, SchemaError> {
@@ -86,15 +106,16 @@ impl Recorded {
                 let count: i64 = sqlx::query_scalar(EXISTS).bind(table).fetch_one(connection).await?;
                 Ok(count > 0)
             };
+        let table = sqlx::query_scalar(TABLE_OF_SQLITE).bind(TABLE).fetch_optional(&mut *connection).await?;
         if !has(connection, TABLE).await? {
-            return Ok(Self::default());
+            return Ok(Self { table, ..Self::default() });
         }
         let applied = connection.list_applied_migrations(TABLE).await?;
         let usable_from = match has(connection, "schema_compatibility").await? {
             true => sqlx::query_scalar(USABLE_FROM).fetch_optional(connection).await?,
             false => None,
         };
-        Ok(Self { applied, usable_from })
+        Ok(Self { applied, usable_from, table })
     }
 
     /// Reads a server's. An empty database has none.
@@ -103,15 +124,16 @@ impl Recorded {
         let has = async |connection: &mut PgConnection, table: &'static str| -> Result<bool, sqlx::Error> {
             sqlx::query_scalar(EXISTS).bind(table).fetch_one(connection).await
         };
+        let table = sqlx::query_scalar(TABLE_OF_POSTGRES).bind(TABLE).fetch_optional(&mut *connection).await?;
         if !has(connection, TABLE).await? {
-            return Ok(Self::default());
+            return Ok(Self { table, ..Self::default() });
         }
         let applied = connection.list_applied_migrations(TABLE).await?;
         let usable_from = match has(connection, "schema_compatibility").await? {
             true => sqlx::query_scalar(USABLE_FROM).fetch_optional(connection).await?,
             false => None,
         };
-        Ok(Self { applied, usable_from })
+        Ok(Self { applied, usable_from, table })
     }
 
     /// What is to be done.
@@ -119,6 +141,9 @@ impl Recorded {
     /// # Errors
     /// When this program must not touch the database.
     pub(super) fn plan(&self, list: &Migrator) -> Result<Plan, SchemaError> {
+        if let (true, Some(table)) = (self.applied.is_empty(), &self.table) {
+            return Err(SchemaError::Occupied { table: table.clone() });
+        }
         let known = list.iter().map(|migration| migration.version).max().unwrap_or_default();
         let mut plan = Plan::default();
         for applied in &self.applied {

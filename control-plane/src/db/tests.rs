@@ -5,6 +5,7 @@ mod documented;
 mod files;
 mod migrating;
 mod opening;
+mod read_only;
 
 use std::collections::BTreeMap;
 

@@ -157,7 +157,7 @@ impl Problem {
 impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Self {
         if error.is_away() {
-            tracing::warn!(error = %chain(&error), "the database cannot be reached, or has no connection free");
+            tracing::warn!(error = %chain(&error), "the database cannot be reached, or cannot serve now");
             return Self::new(Code::Busy, "the database is busy or cannot be reached; try again in a second");
         }
         if error.is_busy() {

@@ -7,7 +7,7 @@ use mindweave_test_servers::Postgres;
 
 use super::*;
 use crate::db::{Database, DatabaseOptions};
-use crate::testing::Ledger;
+use crate::testing::{Ledger, only_reading};
 
 /// A control plane's part of it: jobs that only count how often they run.
 struct Replica {
@@ -119,6 +119,25 @@ async fn nobody_leads_while_the_database_is_away() {
     let reaches = one.leadership.reaches_database();
     until("it says so", || !*reaches.borrow()).await;
     tokio::task::block_in_place(|| server.start_again());
+    until("it leads again", || one.leads() && *reaches.borrow()).await;
+    one.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_that_may_only_be_read_is_none_until_it_may_be_written() {
+    let server = Postgres::shared();
+    let url = server.create_database();
+    let one = Replica::start(&Database::Postgres(Secret::new(url.clone()))).await;
+    let reaches = one.leadership.reaches_database();
+    until("it leads", || one.leads()).await;
+    tokio::task::block_in_place(|| only_reading(server, &url, true));
+    until("it says so", || !one.leads() && !*reaches.borrow()).await;
+    let asked_again = Instant::now() + PERIOD * 2;
+    while Instant::now() < asked_again {
+        assert!(!one.leads() && !*reaches.borrow(), "a session of this time does not count");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    tokio::task::block_in_place(|| only_reading(server, &url, false));
     until("it leads again", || one.leads() && *reaches.borrow()).await;
     one.stop().await;
 }

@@ -118,10 +118,10 @@ async fn run(database: &Database, list: &Migrator) {
     }
 }
 
-async fn execute(database: &Database, sql: &'static str) {
+pub(super) async fn execute(database: &Database, sql: &'static str) {
     match database {
         Database::Sqlite(path) => {
-            let options = sqlx::sqlite::SqliteConnectOptions::new().filename(path);
+            let options = sqlx::sqlite::SqliteConnectOptions::new().filename(path).create_if_missing(true);
             let pool = sqlx::SqlitePool::connect_with(options).await.unwrap();
             sqlx::query(sql).execute(&pool).await.unwrap();
             pool.close().await;

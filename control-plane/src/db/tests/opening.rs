@@ -2,6 +2,7 @@ use std::time::{Duration, Instant};
 
 use mindweave_test_servers::{PostgresOptions, TestCa, Tls};
 
+use super::migrating::execute;
 use super::*;
 
 fn at(url: &str) -> Database {
@@ -48,6 +49,33 @@ async fn a_database_in_another_encoding_is_refused() {
     server.query(&server.admin_url(), &sql);
     let error = told(&open(&at(&format!("{url}_ascii"))).await.unwrap_err());
     assert!(error.contains("its encoding is SQL_ASCII, it must be UTF8"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_with_tables_of_somebody_else_is_refused_and_left_alone() {
+    let (_folder, databases) = empty_databases();
+    for database in databases {
+        // The name of the second is one of ours, too.
+        for theirs in ["CREATE TABLE invoices (id TEXT)", "CREATE TABLE projects (id TEXT)"] {
+            execute(&database, theirs).await;
+            for migrate in [MigrateMode::Auto, MigrateMode::Check] {
+                let options = DatabaseOptions { migrate, ..DatabaseOptions::default() };
+                let error = told(&Db::open(&database, options).await.unwrap_err());
+                assert!(error.contains("holds tables that are not MindWeave's"), "{error}");
+                assert!(error.contains("give MindWeave a database of its own"), "{error}");
+            }
+            let status = SchemaStatus::read(&database).await.unwrap();
+            assert_eq!(status.state, SchemaState::Unusable);
+            assert!(status.problem.unwrap().contains("not MindWeave's"));
+            assert!(status.pending.is_empty());
+        }
+        // Nothing of ours is in it: this is not there yet.
+        execute(&database, "CREATE TABLE _sqlx_migrations (version BIGINT PRIMARY KEY)").await;
+        execute(&database, "DROP TABLE _sqlx_migrations").await;
+        execute(&database, "DROP TABLE invoices").await;
+        execute(&database, "DROP TABLE projects").await;
+        open(&database).await.unwrap_or_else(|error| panic!("{}", told(&error))).close().await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
