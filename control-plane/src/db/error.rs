@@ -143,7 +143,8 @@ impl StoreError {
     pub(crate) fn is_away(&self) -> bool {
         use sqlx::Error;
         let Self::Database { cause, .. } = self else { return false };
-        matches!(cause, Error::PoolTimedOut | Error::Io(_) | Error::Tls(_)) || self.code().is_some_and(|code| is_away_code(&code))
+        matches!(cause, Error::PoolTimedOut | Error::Io(_) | Error::Tls(_))
+            || self.code().is_some_and(|code| is_away_code(&code))
     }
 
     /// Whether the database gave the question up because it took too long.

@@ -40,7 +40,9 @@ pub enum SchemaError {
         version: i64,
     },
     /// There is something else in it.
-    #[error("it holds tables that are not MindWeave's, such as {table:?}: give MindWeave a database of its own")]
+    #[error(
+        "it holds tables that are not MindWeave's, such as {table:?}: give MindWeave a database of its own"
+    )]
     Occupied {
         /// One of the tables.
         table: String,
@@ -124,7 +126,8 @@ impl Recorded {
         let has = async |connection: &mut PgConnection, table: &'static str| -> Result<bool, sqlx::Error> {
             sqlx::query_scalar(EXISTS).bind(table).fetch_one(connection).await
         };
-        let table = sqlx::query_scalar(TABLE_OF_POSTGRES).bind(TABLE).fetch_optional(&mut *connection).await?;
+        let table =
+            sqlx::query_scalar(TABLE_OF_POSTGRES).bind(TABLE).fetch_optional(&mut *connection).await?;
         if !has(connection, TABLE).await? {
             return Ok(Self { table, ..Self::default() });
         }

@@ -26,7 +26,13 @@ const MAX_POLICY_BODY_BYTES: usize = 4 * 1024 * 1024;
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Builds the API, and beside it what proxies and other producers of events use, whose routes come with their own state.
-pub(crate) fn build(app: App, token: AdminToken, internal: Router<App>, door: Door, events: Router<App>) -> Router {
+pub(crate) fn build(
+    app: App,
+    token: AdminToken,
+    internal: Router<App>,
+    door: Door,
+    events: Router<App>,
+) -> Router {
     let tokens = door.tokens().clone();
     let internal = internal.layer(middleware::from_fn_with_state(door, proxies::require));
     Router::new()

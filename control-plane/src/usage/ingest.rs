@@ -2,7 +2,8 @@
 //!
 //! One transaction moves the source's offset, stores the events that are new, and adds those to their sums and to the counters
 //! of budgets. Whatever is delivered again - a batch whose acknowledgement was lost, a part of one, an event by another way -
-//! is known by its event id and changes nothing. A consumer that was replaced finds its epoch gone and writes nothing.
+//! is known by its event id and changes nothing. A consumer that was replaced finds its epoch gone and writes nothing;
+//! so does one that knows the ledger to have been further, as before a failover to a standby that lagged.
 //!
 //! The offset tells a consumer where to go on; it does not decide what is new. A journal that was put back from a copy
 //! gives sequences out again, below the offset, for events that nobody has seen. Only what went through the same claim
@@ -28,7 +29,7 @@ use super::counters::{Rules, RulesCache, Used, counters_move, rules_count, rules
 use super::decode::{self, Decoded, Undecodable};
 use super::dims::{Dim, DimCache, dims_ensure};
 use super::live::{LiveEvents, arrivals_note};
-use super::offsets;
+use super::offsets::{self, Offset};
 use super::store::{self, Sum};
 use super::totals::Totals;
 use crate::clock;
@@ -53,7 +54,8 @@ const DECODED_PER_TURN: usize = 32;
 #[derive(Clone, Debug)]
 pub(crate) struct Claim {
     source: Arc<str>,
-    epoch: i64,
+    /// The position is where the ledger must have the source, as far as this claim can know.
+    offset: Offset,
     /// What was booked under this claim.
     through: Option<u64>,
     /// Whether the last batch held events that were known: it repeats something, and the next one will too.
@@ -63,12 +65,18 @@ pub(crate) struct Claim {
 impl Claim {
     /// A claim of this epoch that was made before, perhaps through another process.
     pub(crate) fn resumed(source: &str, epoch: i64) -> Self {
-        Self { source: source.into(), epoch, through: None, repeats: false }
+        let offset = Offset { position: None, epoch };
+        Self { source: source.into(), offset, through: None, repeats: false }
     }
 
     /// Which of the source's claims it is. Only the last one counts.
     pub(crate) fn epoch(&self) -> i64 {
-        self.epoch
+        self.offset.epoch
+    }
+
+    /// The ledger has the source here.
+    fn is_at(&mut self, position: Option<i64>) {
+        self.offset.position = position.filter(|_| offsets::moves_alone(&self.source));
     }
 
     fn has(&self, sequence: u64) -> bool {
@@ -79,8 +87,8 @@ impl Claim {
 /// Why a batch was not booked. What came before the failure may have been; delivering the batch again is right.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum IngestError {
-    /// Another consumer took the source over.
-    #[error("another consumer has taken over the source {0}")]
+    /// Another consumer took the source over, or the ledger is not where this one left it: it has to ask where to go on.
+    #[error("another consumer has taken over the source {0}, or the ledger was put back")]
     Fenced(Arc<str>),
     /// A record can never be booked. What precedes it was.
     #[error(transparent)]
@@ -120,7 +128,9 @@ impl Ingest {
         let offset = offsets::offset_claim(&mut tx, source, clock::now()).await?;
         tx.commit().await.doing("committing a claim")?;
         let position = offset.position.and_then(|position| u64::try_from(position).ok());
-        Ok((Claim::resumed(source, offset.epoch), position))
+        let mut claim = Claim::resumed(source, offset.epoch);
+        claim.is_at(offset.position);
+        Ok((claim, position))
     }
 
     /// Books records, which are in ascending order, and moves the source's offset to `last`. Returns how many were new.
@@ -196,7 +206,8 @@ impl Ingest {
         let offered = events.len();
         let mut tx = self.db.begin_ingest().await?;
         // First, because it is what tells whether this consumer may still write. It is undone with all the rest.
-        let moved = offsets::offset_move(&mut tx, &claim.source, claim.epoch, position, clock::now()).await?;
+        let moved =
+            offsets::offset_move(&mut tx, &claim.source, claim.offset, position, clock::now()).await?;
         let moved = moved.ok_or_else(|| IngestError::Fenced(Arc::clone(&claim.source)))?;
         let Some(rules) = self.rules(&mut tx, moved.budgets_revision).await? else { return Ok(None) };
         book_downloads(&mut tx, &mut events).await?;
@@ -207,6 +218,7 @@ impl Ingest {
         let added = self.add_to_sums(&mut tx, &events, &rules).await?;
         tx.commit().await.doing("committing events")?;
         claim.through = Some(end);
+        claim.is_at(Some(position));
         claim.repeats = events.len() < offered;
         self.dims.remember(added.numbered);
         if added.counters_moved {
@@ -327,7 +339,9 @@ fn origins_of<'e>(events: &'e [Decoded<'_>]) -> BTreeMap<&'e str, i64> {
     let mut last: BTreeMap<&str, (u64, i64)> = BTreeMap::new();
     for event in events {
         // Other sources than journals have colons in their names, and no producer may move those by pretending.
-        let Some(origin) = event.origin.filter(|origin| !origin.journal.contains(':')) else { continue };
+        let Some(origin) = event.origin.filter(|origin| !offsets::moves_alone(&origin.journal)) else {
+            continue;
+        };
         let Ok(position) = i64::try_from(origin.sequence.get()) else { continue };
         let known = last.entry(&origin.journal).or_insert((event.sequence, position));
         if known.0 <= event.sequence {

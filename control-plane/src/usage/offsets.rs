@@ -46,23 +46,33 @@ pub(crate) struct Moved {
     pub(crate) followed: bool,
 }
 
+/// Whether nobody but its consumer moves a source's offset. A journal's is moved by others too, see [`origins_move`]; what is no
+/// journal has a colon in its name.
+pub(crate) fn moves_alone(source: &str) -> bool {
+    source.contains(':')
+}
+
 /// Moves an offset to the last sequence of a batch that is about to be booked in this transaction. `None`, and changes
-/// nothing, when somebody else has claimed the source meanwhile. Waits for a claim, and for another transaction of the source.
+/// nothing, when somebody else has claimed the source meanwhile, or when the offset is not where the claim knows it to be: then
+/// the database was put back, or is a standby that had not got everything. Waits for a claim, and for another transaction of the
+/// source.
 pub(crate) async fn offset_move(
     tx: &mut Connection,
     source: &str,
-    epoch: i64,
+    claimed: Offset,
     to: i64,
     now: Timestamp,
 ) -> Result<Option<Moved>, StoreError> {
     sql::query_as(match tx.engine() {
         Engine::Sqlite => {
-            "UPDATE consumer_offsets SET position = ?, updated_at = ? WHERE source = ? AND epoch = ?
+            "UPDATE consumer_offsets SET position = ?, updated_at = ?
+             WHERE source = ? AND epoch = ? AND position IS NOT DISTINCT FROM coalesce(?, position)
              RETURNING coalesce((SELECT max(landed) FROM usage_events), 0) AS last_landed,
                  coalesce((SELECT budgets_revision FROM installation), 0) AS budgets_revision, false AS followed"
         }
         Engine::Postgres => {
-            "UPDATE consumer_offsets SET position = ?, updated_at = ? WHERE source = ? AND epoch = ?
+            "UPDATE consumer_offsets SET position = ?, updated_at = ?
+             WHERE source = ? AND epoch = ? AND position IS NOT DISTINCT FROM coalesce(?, position)
              RETURNING CAST(0 AS BIGINT) AS last_landed,
                  coalesce((SELECT budgets_revision FROM installation), 0) AS budgets_revision,
                  EXISTS (SELECT FROM live_followers WHERE follows_until > usage_now()) AS followed"
@@ -71,7 +81,8 @@ pub(crate) async fn offset_move(
     .bind(to)
     .bind(now.as_microsecond())
     .bind(source)
-    .bind(epoch)
+    .bind(claimed.epoch)
+    .bind(claimed.position)
     .fetch_optional(tx)
     .await
     .doing("moving an offset")

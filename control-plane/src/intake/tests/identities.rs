@@ -30,7 +30,8 @@ fn the_same_idempotency_key_gives_the_same_ids_and_another_gives_others() {
 #[test]
 fn the_same_idempotency_key_is_another_for_another_project() {
     let office = Office::new();
-    let event = |project: &str| json!({ "model": "m", "input_tokens": 1, "output_tokens": 1, "project_id": project });
+    let event =
+        |project: &str| json!({ "model": "m", "input_tokens": 1, "output_tokens": 1, "project_id": project });
     let take = |project| ids(office.try_take(&Caller::Admin, Some("run-7"), &[event(project)]).unwrap());
     assert_ne!(take("prj_1"), take("prj_2"));
     assert_eq!(take("prj_1"), take("prj_1"));

@@ -95,6 +95,30 @@ async fn journal_position(ledger: &Ledger) -> i64 {
     ledger.number("SELECT position FROM consumer_offsets WHERE source = 'j1'").await
 }
 
+async fn a_ledger_that_went_back_refuses_a_consumer_that_was_further_until_it_reads_from_there(
+    ledger: Ledger,
+) {
+    const TOPIC: &str = "kafka:c:usage.events:0";
+    let (mut claim, _) = ledger.ingest.claim(TOPIC).await.unwrap();
+    ledger.ingest.apply(&mut claim, &records(1..4), Sequence::new(3)).await.unwrap();
+    ledger.ingest.apply(&mut claim, &[], Sequence::new(6)).await.unwrap();
+    // A standby takes over that had not got the last transaction, which booked 4 to 6.
+    let mut tx = ledger.db.begin_write().await.unwrap();
+    let lost = sql::query("UPDATE consumer_offsets SET position = 3 WHERE source = ?").bind(TOPIC);
+    lost.execute(&mut *tx).await.unwrap();
+    tx.commit().await.unwrap();
+    for _ in 0..2 {
+        let refused = ledger.ingest.apply(&mut claim, &records(7..10), Sequence::new(9)).await.unwrap_err();
+        assert!(matches!(refused, IngestError::Fenced(_)), "{refused}");
+        assert_eq!(totals(&ledger).await, (3, 3, 30), "nothing is booked beyond what was lost");
+    }
+    let (mut claim, position) = ledger.ingest.claim(TOPIC).await.unwrap();
+    assert_eq!(position, Some(3));
+    assert_eq!(ledger.ingest.apply(&mut claim, &records(4..8), Sequence::new(7)).await.unwrap(), 4);
+    assert_eq!(ledger.ingest.apply(&mut claim, &records(8..10), Sequence::new(9)).await.unwrap(), 2);
+    assert_eq!(totals(&ledger).await, (9, 9, 90));
+}
+
 async fn an_origin_that_pretends_to_be_another_source_moves_nothing(ledger: Ledger) {
     let (mut claim, _) = ledger.ingest.claim("kafka:c:usage.events:0").await.unwrap();
     ledger.ingest.claim("kafka:c:usage.events:1").await.unwrap();
@@ -207,6 +231,7 @@ on_every_kind_of_ledger!(
     a_topic_that_comes_twice_at_once_and_again_later_is_booked_once,
     of_two_consumers_of_a_source_the_one_that_was_replaced_writes_nothing,
     a_journal_that_goes_back_by_way_of_a_topic_goes_back_in_the_ledger,
+    a_ledger_that_went_back_refuses_a_consumer_that_was_further_until_it_reads_from_there,
     an_origin_that_pretends_to_be_another_source_moves_nothing,
     texts_and_times_that_no_column_expects_do_not_hold_up_a_batch,
     an_event_whose_id_tells_no_time_is_known_whatever_its_time,
