@@ -59,7 +59,7 @@ pub struct Batch {
     pub first: Sequence,
     /// The last one: the position to store.
     pub last: Sequence,
-    /// In order. Never empty; poisonous ones are left out of a second attempt.
+    /// In order; poisonous ones are left out of a second attempt. None where only the position moves, past what was put aside.
     pub records: Vec<Record>,
 }
 

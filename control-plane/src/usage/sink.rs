@@ -97,6 +97,19 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_batch_without_records_moves_the_position() {
+        let ledger = Ledger::new().await;
+        let mut sink = UsageSink::new(ledger.ingest.clone());
+        assert_eq!(sink.position("kafka:a:b:0").await.unwrap(), None);
+        let last = Sequence::new(7);
+        sink.deliver(&Batch { source: "kafka:a:b:0".into(), first: last, last, records: Vec::new() })
+            .await
+            .unwrap();
+        let mut next = UsageSink::new(ledger.another_consumer());
+        assert_eq!(next.position("kafka:a:b:0").await.unwrap(), Some(last));
+    }
+
+    #[tokio::test]
     async fn a_record_that_can_never_be_booked_is_called_poison_and_the_rest_is_taken_without_it() {
         let ledger = Ledger::new().await;
         let mut sink = UsageSink::new(ledger.ingest.clone());

@@ -39,10 +39,7 @@ impl<S: EventSink> Worker<S> {
                 continue;
             }
             match self.offer(source, &mut portion).await {
-                Answer::Taken => {
-                    self.stored(portion.through, portion.records.len());
-                    self.newest = portion.records.pop();
-                }
+                Answer::Taken => self.stored(portion.through, portion.records.len()),
                 Answer::Poison { index, reason } => {
                     let (before, letter, after) = portion.split(index, reason);
                     self.put_aside(letter.into_iter().collect()).await?;
@@ -59,22 +56,18 @@ impl<S: EventSink> Worker<S> {
         self.pass(source, last).await
     }
 
-    /// Takes the ledger past dead letters that no event came after, with the last event that it has: a position does not move
-    /// without one. Before the first event of all it stays, and the letters are written again after a restart.
+    /// Takes the ledger past dead letters that no event came after.
     async fn pass(&mut self, source: &str, last: Sequence) -> Result<(), Ended> {
+        let mut nothing = Portion { records: Vec::new(), asides: Vec::new(), through: last };
         while self.ledger < Some(last) {
-            let Some(record) = self.newest.take() else { return Ok(()) };
-            let mut portion =
-                Portion { records: vec![record], asides: vec![Aside::default()], through: last };
-            match self.offer(source, &mut portion).await {
+            match self.offer(source, &mut nothing).await {
                 Answer::Taken => self.stored(last, 0),
-                Answer::Poison { .. } => return Ok(()), // it was none before, and it is booked
+                Answer::Poison { .. } => return Ok(()), // there is nothing that could be
                 Answer::Failed(error) => {
                     self.wait(chain(&*error)).await?;
-                    self.reclaim(source, &mut portion).await?;
+                    self.reclaim(source, &mut nothing).await?;
                 }
             }
-            self.newest = portion.records.pop();
         }
         Ok(())
     }

@@ -5,7 +5,7 @@ use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
 
-use mindweave_eventlog::{EventSink, Record, Sequence, SinkError};
+use mindweave_eventlog::{EventSink, Sequence, SinkError};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 
@@ -46,8 +46,6 @@ pub(super) struct Worker<S> {
     stop: watch::Receiver<bool>,
     /// The ledger's position, as it said or as our deliveries moved it.
     pub(super) ledger: Option<Sequence>,
-    /// The last event that the sink took.
-    pub(super) newest: Option<Record>,
     pause: Duration,
     /// When the log was last told that something does not work; `None` once it works.
     warned: Option<Instant>,
@@ -57,7 +55,7 @@ impl<S: EventSink> Worker<S> {
     /// Works until `stop` says so.
     pub(super) fn new(parts: Arc<Parts>, partition: i32, sink: S, stop: watch::Receiver<bool>) -> Self {
         let pause = parts.config.first_retry;
-        Self { parts, partition, sink, stop, ledger: None, newest: None, pause, warned: None }
+        Self { parts, partition, sink, stop, ledger: None, pause, warned: None }
     }
 
     /// Returns when it shall stop, with nothing of it in work. May be dropped at any point: what the sink was given and has

@@ -172,6 +172,9 @@ impl Ledger {
         if now.down {
             return Err(SinkError::Retry("the database is down".into()));
         }
+        if records.is_empty() && !self.commit(name, &source, epoch, &[], last) {
+            return Err(SinkError::Retry("somebody else has claimed the source".into()));
+        }
         let parts = records.len().div_ceil(RECORDS_PER_TRANSACTION);
         for (number, part) in records.chunks(RECORDS_PER_TRANSACTION).enumerate() {
             let poison = part.iter().position(|record| record.payload.starts_with(POISON.as_bytes()));
@@ -217,8 +220,8 @@ impl EventSink for LedgerSink {
     }
 
     async fn deliver(&mut self, batch: &Batch) -> Result<(), SinkError> {
-        assert!(!batch.records.is_empty() && batch.records.is_sorted_by_key(|record| record.sequence));
-        assert!(batch.records.last().unwrap().sequence <= batch.last);
+        assert!(batch.records.is_sorted_by_key(|record| record.sequence));
+        assert!(batch.records.last().is_none_or(|record| record.sequence <= batch.last));
         let epoch = self.claims[&batch.source];
         let (source, records, last) = (batch.source.clone(), batch.records.clone(), batch.last.get());
         let transaction = self.ledger.clone().deliver(self.name, source, epoch, records, last);
