@@ -134,6 +134,11 @@ impl StoreError {
         self.is_away() || self.code_is(&BUSY)
     }
 
+    /// Whether a value was refused, and will be however often it is tried.
+    pub(crate) fn is_unfit(&self) -> bool {
+        self.code_is(&UNFIT)
+    }
+
     /// Whether the server gave the transaction up for the sake of another one: it may be tried again at once.
     pub(crate) fn is_conflict(&self) -> bool {
         self.code_is(&CONFLICT)
@@ -168,6 +173,9 @@ pub(super) fn is_away_code(code: &str) -> bool {
     code.len() == SQLSTATE_LENGTH && AWAY.iter().any(|away| code.starts_with(away))
 }
 
+/// PostgreSQL's codes, and SQLite's last, for what it cannot hold: a text of a form or length that no column or index takes, a
+/// check that fails. Not 22003: a sum that overflows is no row's fault.
+const UNFIT: [&str; 7] = ["22001", "22021", "22P05", "23502", "23514", "54000", "275"];
 /// PostgreSQL's codes for a deadlock and a serialization failure.
 const CONFLICT: [&str; 2] = ["40P01", "40001"];
 /// Its codes for what the next attempt may not meet again: a lock not had in time, a deadlock, a serialization

@@ -183,9 +183,33 @@ impl Ingest {
                     tracing::debug!(error = %chain(&error), tries, "a batch is booked anew");
                     tries = tries.saturating_add(1);
                 }
+                Err(IngestError::Store(error)) if error.is_unfit() => {
+                    return self.apply_halves(claim, records, end, error).await;
+                }
                 Err(error) => return Err(error),
             }
         }
+    }
+
+    /// Books what can be booked of records among which the database refuses one, and names that one: it would hold up its source
+    /// for ever. [`decode`] refuses what is known to be unfit; this is for what is not.
+    async fn apply_halves(
+        &self,
+        claim: &mut Claim,
+        records: &[Record],
+        end: u64,
+        error: StoreError,
+    ) -> Result<usize, IngestError> {
+        let (first, second) = records.split_at(records.len() / 2);
+        let (Some(middle), Some(one)) = (first.last(), second.first()) else {
+            let Some(unfit) = records.first() else { return Err(error.into()) };
+            tracing::error!(error = %chain(&error), "the database cannot hold an event");
+            let reason = "the database cannot hold it".to_owned();
+            return Err(Undecodable { sequence: unfit.sequence.get(), reason }.into());
+        };
+        tracing::debug!(from = %one.sequence, "a batch is booked in halves");
+        let new = Box::pin(self.apply_part(claim, first, middle.sequence.get())).await?;
+        Ok(new.saturating_add(Box::pin(self.apply_part(claim, second, end)).await?))
     }
 
     /// Returns how many events were new; `None`, and books nothing, when budgets have to be counted first.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use mindweave_eventlog::{EventSink, Origin, SinkError};
+use mindweave_eventlog::{Batch, EventSink, Origin, SinkError};
 use mindweave_metering::EventId;
 
 use super::truth::{Partition, Truth};
@@ -227,7 +227,45 @@ async fn compressed_pieces_take_late_events_and_know_repeated_ones() {
     truth.holds_in(&ledger.db).await;
 }
 
+async fn an_event_that_the_database_refuses_is_named_and_the_others_are_booked(ledger: Ledger) {
+    // Whatever it is that a database refuses: here one model.
+    let refuse = match ledger.db.engine() {
+        Engine::Sqlite => {
+            "CREATE TRIGGER cursed BEFORE INSERT ON usage_dims WHEN NEW.model = 'cursed'
+             BEGIN INSERT INTO policy_versions (policy_id, version, rego, data, package, reads, warnings, created_at)
+             VALUES ('x', -1, '', '', '', '', '', 0); END"
+        }
+        Engine::Postgres => "ALTER TABLE usage_dims ADD CONSTRAINT cursed CHECK (model <> 'cursed')",
+    };
+    let mut tx = ledger.db.begin_write().await.unwrap();
+    sql::query(refuse).execute(&mut *tx).await.unwrap();
+    tx.commit().await.unwrap();
+    let mut sink = UsageSink::new(ledger.ingest.clone());
+    sink.position("kafka:a:b:0").await.unwrap();
+    let records: Vec<_> = (1..=9)
+        .map(|number| {
+            let mut event = event(number, NOON, 10);
+            if number == 4 {
+                event.model = Some("cursed".into());
+            }
+            record(number, &event)
+        })
+        .collect();
+    let batch = |records: Vec<Record>| Batch {
+        source: "kafka:a:b:0".into(),
+        first: records[0].sequence,
+        last: Sequence::new(9),
+        records,
+    };
+    let refused = sink.deliver(&batch(records.clone())).await.unwrap_err();
+    let SinkError::Poison { sequence, .. } = refused else { panic!("{refused:?}") };
+    assert_eq!(sequence, Sequence::new(4));
+    sink.deliver(&batch(records[4..].to_vec())).await.unwrap();
+    assert_eq!(ledger.number("SELECT count(*) FROM usage_events").await, 8);
+}
+
 on_every_kind_of_ledger!(
+    an_event_that_the_database_refuses_is_named_and_the_others_are_booked,
     a_topic_that_comes_twice_at_once_and_again_later_is_booked_once,
     of_two_consumers_of_a_source_the_one_that_was_replaced_writes_nothing,
     a_journal_that_goes_back_by_way_of_a_topic_goes_back_in_the_ledger,
