@@ -47,7 +47,8 @@ fn stat(pid: u32) -> anyhow::Result<Stat> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
     // Fields 4 and 14 to 17; the second field may hold blanks and parentheses.
     let fields: Vec<_> = stat.rsplit_once(')').context("a stat line")?.1.split_whitespace().collect();
-    let field = |index: usize| fields.get(index).and_then(|field| field.parse::<u64>().ok()).context("a stat line");
+    let field =
+        |index: usize| fields.get(index).and_then(|field| field.parse::<u64>().ok()).context("a stat line");
     let a_second = rustix::param::clock_ticks_per_second().max(1);
     let time = |ticks: u64| Duration::from_micros(ticks.saturating_mul(1_000_000) / a_second);
     Ok(Stat {

@@ -36,15 +36,23 @@ pub(crate) fn run(effort: &Effort) -> anyhow::Result<String> {
     let (kafka, postgres) = (Kafka::start(), Postgres::start());
     let database = postgres.create_database();
     let brokers = kafka.brokers();
-    let shared = [("MINDWEAVE_EVENTS__KAFKA__BROKERS", brokers.as_str()), ("MINDWEAVE_MASTER_KEY", MASTER_KEY)];
+    let shared =
+        [("MINDWEAVE_EVENTS__KAFKA__BROKERS", brokers.as_str()), ("MINDWEAVE_MASTER_KEY", MASTER_KEY)];
     let mut settings = shared.to_vec();
     settings.push(("MINDWEAVE_CONTROL_PLANE__DATABASE", &database));
     let control_plane = Part::start("control-plane", &settings)?;
     let url = control_plane.api_url()?;
     let mut settings = shared.to_vec();
-    settings.extend([("MINDWEAVE_PROXY__UPSTREAM", simulator.url.as_str()), ("MINDWEAVE_PROXY__CONTROL_PLANE", &url)]);
+    settings.extend([
+        ("MINDWEAVE_PROXY__UPSTREAM", simulator.url.as_str()),
+        ("MINDWEAVE_PROXY__CONTROL_PLANE", &url),
+    ]);
     let proxy = Part::start("proxy", &settings)?;
-    row(&mut text, "proxy, Kafka, control plane, PostgreSQL", &measure(&control_plane, proxy.proxy()?, requests)?)?;
+    row(
+        &mut text,
+        "proxy, Kafka, control plane, PostgreSQL",
+        &measure(&control_plane, proxy.proxy()?, requests)?,
+    )?;
     drop((proxy, control_plane));
     let serve = Part::start("serve", &[("MINDWEAVE_PROXY__UPSTREAM", &simulator.url)])?;
     row(&mut text, "`serve`, SQLite", &measure(&serve, serve.proxy()?, requests)?)?;
@@ -52,8 +60,16 @@ pub(crate) fn run(effort: &Effort) -> anyhow::Result<String> {
 }
 
 fn row(text: &mut String, way: &str, delays: &Histogram<u64>) -> anyhow::Result<()> {
-    let millis = |quantile: f64| Duration::from_micros(delays.value_at_quantile(quantile)).as_secs_f64() * 1e3;
-    writeln!(text, "| {way} | {:.0} | {:.0} | {:.0} | {:.0} |", millis(0.5), millis(0.9), millis(0.99), millis(1.0))?;
+    let millis =
+        |quantile: f64| Duration::from_micros(delays.value_at_quantile(quantile)).as_secs_f64() * 1e3;
+    writeln!(
+        text,
+        "| {way} | {:.0} | {:.0} | {:.0} | {:.0} |",
+        millis(0.5),
+        millis(0.9),
+        millis(0.99),
+        millis(1.0)
+    )?;
     Ok(())
 }
 
@@ -94,7 +110,8 @@ fn measure(control_plane: &Part, proxy: SocketAddr, requests: usize) -> anyhow::
 fn await_more(control_plane: &Part, known: u64) -> anyhow::Result<u64> {
     let began = Instant::now();
     loop {
-        let summary = control_plane.get("/v1/usage/summary?from=2020-01-01T00:00:00Z&to=2040-01-01T00:00:00Z")?;
+        let summary =
+            control_plane.get("/v1/usage/summary?from=2020-01-01T00:00:00Z&to=2040-01-01T00:00:00Z")?;
         let requests = summary.get("requests").and_then(Value::as_u64).context("a summary has requests")?;
         if requests > known {
             return Ok(requests);

@@ -45,7 +45,11 @@ pub(crate) fn run(effort: &Effort) -> anyhow::Result<String> {
         psql(server, url, &minutes(rows, target))?;
         rows = target;
         psql(server, url, &sum_up())?;
-        let size = psql(server, url, "SELECT pg_size_pretty(sum(pg_total_relation_size(c.oid))) FROM pg_class c WHERE relname LIKE 'usage_minute%' AND relkind = 'r'")?;
+        let size = psql(
+            server,
+            url,
+            "SELECT pg_size_pretty(sum(pg_total_relation_size(c.oid))) FROM pg_class c WHERE relname LIKE 'usage_minute%' AND relkind = 'r'",
+        )?;
         write!(text, "| {rows} | {} |", size.trim())?;
         for (_, path) in QUERIES {
             write!(text, " {:.1} |", median(&api, path)?.as_secs_f64() * 1e3)?;
@@ -103,7 +107,16 @@ fn sum_up() -> String {
 
 fn psql(server: &Postgres, url: &str, sql: &str) -> anyhow::Result<String> {
     let output = Command::new(server.bin("psql"))
-        .args([url, "--no-psqlrc", "--quiet", "--tuples-only", "--no-align", "--set=ON_ERROR_STOP=1", "--command", sql])
+        .args([
+            url,
+            "--no-psqlrc",
+            "--quiet",
+            "--tuples-only",
+            "--no-align",
+            "--set=ON_ERROR_STOP=1",
+            "--command",
+            sql,
+        ])
         .output()?;
     if !output.status.success() {
         bail!("psql: {}", String::from_utf8_lossy(&output.stderr));
@@ -116,7 +129,8 @@ fn median(api: &str, path: &str) -> anyhow::Result<Duration> {
     let mut took = Vec::with_capacity(TIMES);
     for _ in 0..TIMES {
         let began = Instant::now();
-        let request = agent.get(format!("{api}{path}")).header("authorization", format!("Bearer {ADMIN_TOKEN}"));
+        let request =
+            agent.get(format!("{api}{path}")).header("authorization", format!("Bearer {ADMIN_TOKEN}"));
         request.call().with_context(|| path.to_owned())?.body_mut().read_to_vec()?;
         took.push(began.elapsed());
     }

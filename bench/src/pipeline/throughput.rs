@@ -90,7 +90,11 @@ async fn to_kafka(
 }
 
 /// From journals into the ledger in the same process, without Kafka.
-async fn straight(effort: &Effort, ledger: &Ledger, journals: Vec<(Journal, PathBuf)>) -> anyhow::Result<Run> {
+async fn straight(
+    effort: &Effort,
+    ledger: &Ledger,
+    journals: Vec<(Journal, PathBuf)>,
+) -> anyhow::Result<Run> {
     let control_plane = ledger.control_plane().await?;
     let began = Began::now(ledger)?;
     let mut shipping = tokio::task::JoinSet::new();
@@ -180,7 +184,10 @@ fn table(effort: &Effort, runs: &[Run]) -> anyhow::Result<String> {
         effort.proxies,
         report::machine()
     );
-    writeln!(text, "| Way | events/s | seconds | CPU us an event: MindWeave | servers |\n|---|---|---|---|---|")?;
+    writeln!(
+        text,
+        "| Way | events/s | seconds | CPU us an event: MindWeave | servers |\n|---|---|---|---|---|"
+    )?;
     for run in runs {
         let events = f64::from(u32::try_from(run.events)?);
         let each = |time: Duration| time.as_secs_f64() * 1e6 / events;
