@@ -3,7 +3,7 @@
 use serde::Serialize;
 use sqlx::FromRow;
 
-use crate::db::{Db, Doing, StoreError, sql::QueryBuilder};
+use crate::db::{Db, Divided, Doing, StoreError, sql::QueryBuilder};
 use crate::rollup::{Level, State, states_read};
 use crate::usage::totals::{self, Totals};
 
@@ -70,7 +70,7 @@ pub(crate) enum Answer {
 
 /// Answers a question from one state of the database, with at most `limit` rows.
 pub(crate) async fn usage_query(db: &Db, query: &UsageQuery, limit: u64) -> Result<Answer, StoreError> {
-    let mut tx = db.begin_read().await?;
+    let mut tx = db.begin_read_of(Divided::Sums).await?;
     let state = states_read(&mut tx).await?;
     if let Some(kept_from) = state.kept_from(query.interval).filter(|kept_from| query.from < *kept_from) {
         return Ok(Answer::NotKept { from: kept_from });

@@ -7,7 +7,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 use super::store::{Answer, GroupBy, UsageQuery, UsageRow, usage_query};
-use crate::db::{Db, sql};
+use crate::db::{Db, Divided, sql};
 use crate::rollup::{Level, Retention, retention_run, rollup_run};
 use crate::testing::{
     DAY, HOUR, Ledger, MINUTE, NOON, SECOND, at, event, on_every_kind_of_ledger, record, run_on,
@@ -195,6 +195,41 @@ async fn an_answer_before_the_kept_time_is_refused_instead_of_being_too_small(le
     assert!(ask(&ledger.db, Level::Minute, NOON).await.is_err());
     assert!(ask(&ledger.db, Level::Hour, NOON).await.is_err());
     assert!(ask(&ledger.db, Level::Hour, NOON + 19 * DAY + HOUR).await.is_ok());
+}
+
+/// What arrived for a time that had no partition yet moves into it when it is made. Whoever asks meanwhile sees it.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_moves_into_a_new_partition_is_seen_while_it_moves() {
+    let ledger = Ledger::on_postgres().await;
+    let (mut claim, _) = ledger.ingest.claim("journal").await.unwrap();
+    ledger.ingest.apply(&mut claim, &[record(1, &event(1, NOON, 10))], Sequence::new(1)).await.unwrap();
+    for table in ["usage_minute", "usage_events"] {
+        let mut making = ledger.db.begin_write().await.unwrap();
+        let moved: i64 = sql::query_scalar("SELECT usage_partition_make(?, ?)")
+            .bind(table)
+            .bind(NOON)
+            .fetch_one(&mut *making)
+            .await
+            .unwrap();
+        assert_eq!(moved, 1, "{table}");
+        let db = ledger.db.clone();
+        let asked = tokio::spawn(async move {
+            let minutes = ask(&db, Level::Minute, NOON).await.unwrap();
+            let mut listing = db.begin_read_of(Divided::Events).await.unwrap();
+            let events: i64 = sql::query_scalar("SELECT count(*) FROM usage_events")
+                .fetch_one(&mut *listing)
+                .await
+                .unwrap();
+            (minutes[0].totals.input_tokens, events)
+        });
+        let waiting = "SELECT count(*) FROM pg_stat_activity
+            WHERE datname = current_database() AND wait_event_type = 'Lock'";
+        while ledger.number(waiting).await == 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        making.commit().await.unwrap();
+        assert_eq!(asked.await.unwrap(), (10, 1), "{table}");
+    }
 }
 
 on_every_kind_of_ledger!(

@@ -61,6 +61,24 @@ impl Default for DatabaseOptions {
     }
 }
 
+/// Tables that are divided by time on a server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Divided {
+    /// Raw events.
+    Events,
+    /// Sums.
+    Sums,
+}
+
+impl Divided {
+    fn lock(self) -> &'static str {
+        match self {
+            Self::Events => "LOCK TABLE usage_events IN ACCESS SHARE MODE",
+            Self::Sums => "LOCK TABLE usage_minute, usage_hour IN ACCESS SHARE MODE",
+        }
+    }
+}
+
 /// The open database. Cheap to clone.
 #[derive(Clone, Debug)]
 pub(crate) struct Db {
@@ -158,6 +176,17 @@ impl Db {
                 Connection::Postgres(begin.await.doing(WAITING)?)
             }
         }))
+    }
+
+    /// The same for questions about tables that are divided by time. While it lasts none of their pieces is made or dropped: rows that
+    /// move into a new piece would be seen in neither, because a state of the database is one of its rows, not of its tables.
+    pub(crate) async fn begin_read_of(&self, divided: Divided) -> Result<Transaction, StoreError> {
+        let mut tx = self.begin_read().await?;
+        if self.engine() == Engine::Postgres {
+            // Before the first question, which fixes the state.
+            sql::query(divided.lock()).execute(&mut *tx).await.doing("waiting for tables to be divided")?;
+        }
+        Ok(tx)
     }
 
     /// For single statements that only read.

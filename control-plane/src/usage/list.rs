@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde_json::value::RawValue;
 use sqlx::FromRow;
 
-use crate::db::{Db, Doing, StoreError, sql::QueryBuilder};
+use crate::db::{Db, Divided, Doing, StoreError, sql::QueryBuilder};
 
 /// Rows read in one step of a page.
 const ROWS_PER_STEP: usize = 64;
@@ -75,7 +75,7 @@ pub(crate) struct EventPage {
 /// a thousand times the size of a usual one.
 pub(crate) async fn event_list(db: &Db, filter: &EventFilter, limit: u64) -> Result<EventPage, StoreError> {
     let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-    let mut tx = db.begin_read().await?;
+    let mut tx = db.begin_read_of(Divided::Events).await?;
     let mut step = filter.clone();
     let (mut events, mut bytes) = (Vec::new(), 0_usize);
     loop {

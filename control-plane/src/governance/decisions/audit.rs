@@ -12,7 +12,7 @@ use super::names::{Names, RefusedBy};
 use super::record::Record;
 use super::store::{Place, decided_list};
 use crate::app::App;
-use crate::db::{Connection, StoreError};
+use crate::db::{Connection, Divided, StoreError};
 use crate::http::Page;
 use crate::http::cursor;
 use crate::http::problem::Problem;
@@ -58,7 +58,7 @@ async fn audit(State(app): State<App>, mut query: Parameters) -> Result<Json<Pag
     query.finish()?;
     let after = after.map(|text| read_place(&text)).transpose()?;
     let filter = asked.resolve(&app).await?;
-    let mut tx = app.db.begin_read().await?;
+    let mut tx = app.db.begin_read_of(Divided::Events).await?;
     let (found, next) = search(&mut tx, &filter, after, limit).await?;
     let mut names = Names::default();
     let mut data = Vec::with_capacity(found.len());

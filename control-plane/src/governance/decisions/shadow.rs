@@ -17,6 +17,7 @@ use super::names::Names;
 use super::store::decided_list;
 use crate::app::App;
 use crate::clock;
+use crate::db::Divided;
 use crate::http::problem::Problem;
 use crate::http::query::Parameters;
 
@@ -77,7 +78,9 @@ async fn shadow(State(app): State<App>, mut query: Parameters) -> Result<Json<Su
     let (mut after, mut complete, mut seen_from) = (None, true, to);
     loop {
         // One reader a step: a whole summary takes longer than anybody may keep one.
-        let rows = decided_list(&mut *app.db.begin_read().await?, &filter.columns, after, STEP).await?;
+        let rows =
+            decided_list(&mut *app.db.begin_read_of(Divided::Events).await?, &filter.columns, after, STEP)
+                .await?;
         let exhausted = rows.len() < STEP;
         for (place, record) in rows {
             (after, seen_from) = (Some(place), record.timestamp);

@@ -14,6 +14,7 @@ use super::event_input::Past;
 use super::store::{Span, requests_list};
 use super::tally::Tally;
 use crate::app::App;
+use crate::db::Divided;
 use crate::governance::evaluate::on_policies;
 use crate::http::problem::Problem;
 
@@ -113,7 +114,7 @@ pub(super) async fn replay(
         if started.elapsed() > MAX_TIME {
             break Some(StoppedBy::Time);
         }
-        let mut tx = app.db.begin_read().await?;
+        let mut tx = app.db.begin_read_of(Divided::Events).await?;
         let (events, place) = requests_list(&mut tx, span, after, wanted).await?;
         drop(tx); // judging takes longer than anybody may keep a reader
         let exhausted = events.len() < wanted;

@@ -11,7 +11,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::{LiveEvent, LiveEvents};
-use crate::db::{Connection, Db, Doing, StoreError, Topic, sql};
+use crate::db::{Connection, Db, Divided, Doing, StoreError, Topic, sql};
 use crate::http::problem::chain;
 use crate::usage::decode::Decoded;
 use crate::usage::store::id_at;
@@ -192,7 +192,7 @@ impl Follower {
 
     /// Reads all of it before any of it is told: what fails is read again from the start.
     async fn tell(&self, arrival: i64) -> Result<(), StoreError> {
-        let mut tx = self.db.begin_read().await?;
+        let mut tx = self.db.begin_read_of(Divided::Events).await?;
         let events: Option<Vec<u8>> =
             sql::query_scalar("SELECT events FROM usage_arrivals WHERE arrival = ?")
                 .bind(arrival)
