@@ -68,7 +68,7 @@ impl Part {
         if ready.is_err() {
             end(&mut child);
         }
-        Ok(Self { child, folder: folder, endpoints: ready?, agent: ureq::Agent::new_with_defaults() })
+        Ok(Self { child, folder, endpoints: ready?, agent: ureq::Agent::new_with_defaults() })
     }
 
     /// Where requests go.

@@ -32,7 +32,6 @@ enum As<'a> {
 struct Told {
     status: u16,
     body: Value,
-    retry_after: Option<String>,
 }
 
 /// POSTs a body with these further header lines; `None` when there is no whole answer.
@@ -49,7 +48,7 @@ fn try_post(to: SocketAddr, path: &str, who: As<'_>, headers: &str, body: &[u8])
     request.extend_from_slice(body);
     let answer = http::exchange(to, &request).ok().filter(|answer| answer.complete)?;
     let body = serde_json::from_slice(&answer.body).ok()?;
-    Some(Told { status: answer.status(), body, retry_after: answer.header("retry-after") })
+    Some(Told { status: answer.status(), body })
 }
 
 /// POSTs JSON.

@@ -21,14 +21,17 @@ pub(super) struct Ledger {
     _folder: TempDir,
 }
 
+/// Makes an empty ledger.
+pub(super) type Make = fn() -> anyhow::Result<Ledger>;
+
 impl Ledger {
     /// One on each engine that this machine has.
-    pub(super) fn all() -> anyhow::Result<Vec<fn() -> anyhow::Result<Self>>> {
-        let mut all: Vec<fn() -> anyhow::Result<Self>> = vec![Self::sqlite, Self::postgres];
+    pub(super) fn all() -> Vec<Make> {
+        let mut all: Vec<Make> = vec![Self::sqlite, Self::postgres];
         if timescale().is_some() {
             all.push(Self::timescale);
         }
-        Ok(all)
+        all
     }
 
     fn sqlite() -> anyhow::Result<Self> {
