@@ -13,11 +13,15 @@ use crate::harness::simulator::Simulator;
 
 const PROXIES: usize = 3;
 
+/// Three proxies, each of which has served one call. Those of the other control plane may hear of the key a moment later.
 fn three_proxies(simulator: &Simulator) -> (Cluster, String, String) {
     let mut cluster = Cluster::start(2);
     let (project, key) = cluster.ledger(0).project_with_key("shared");
     for _ in 0..PROXIES {
         cluster.add_proxy(&simulator.url());
+    }
+    for addr in cluster.addresses() {
+        eventually("the key is known", || (Call::to(addr, &key).send().status() == 200).then_some(()));
     }
     (cluster, project, key)
 }
@@ -32,6 +36,12 @@ fn storm_at_all(cluster: &Cluster, key: &str, clients: usize, calls: usize) -> V
             .collect();
         storms.into_iter().flat_map(|storm| storm.join().expect("a storm ends")).collect()
     })
+}
+
+/// Fails naming the first answer that is neither.
+fn all_served_or_refused(answers: &[Message]) {
+    let other = answers.iter().find(|answer| !matches!(answer.status(), 200 | 429));
+    assert!(other.is_none(), "{other:?}");
 }
 
 #[test]
@@ -53,7 +63,7 @@ fn three_proxies_together_let_no_more_through_than_the_limit() {
     let began = Instant::now();
     let answers = storm_at_all(&cluster, &later, 4, 30);
     let served = count(&answers, 200);
-    assert_eq!(served + count(&answers, 429), answers.len());
+    all_served_or_refused(&answers);
     let refilled = usize::try_from(began.elapsed().as_secs()).expect("a short test") + 1; // one a second
     assert!(served <= 60 + refilled, "{served} of {} calls passed a limit of 60", answers.len());
     assert!(served >= 20, "{served} of {} calls passed a limit of 60: shares are too small", answers.len());
@@ -66,8 +76,8 @@ fn a_budget_that_three_proxies_have_used_up_refuses_at_each_of_them_and_counts_e
     let hundred = json!({ "name": "hundred", "scope": { "project": project }, "unit": "requests", "window": "month", "limit": 100 });
     let quota = cluster.ledger(0).create("/governance/quotas", &hundred);
     let answers = storm_at_all(&cluster, &key, 4, 60);
-    let served = count(&answers, 200);
-    assert_eq!(served + count(&answers, 429), answers.len());
+    let served = count(&answers, 200) + PROXIES; // one each before
+    all_served_or_refused(&answers);
     assert!(served >= 100, "{served} of {} calls passed a budget of 100", answers.len());
     // What one proxy does not hear of the others in time, each of them can use once more.
     assert!(served <= 100 * PROXIES, "{served} of {} calls passed a budget of 100", answers.len());
