@@ -78,7 +78,7 @@ fn minutes(from: u64, to: u64) -> String {
              cache_read_tokens, cache_write_5m_tokens, cache_write_1h_tokens, thinking_tokens, web_search_requests, cost_nano_usd,
              unknown_cost_events, estimated_events, latency_ms_sum, latency_ms_max)
            SELECT newest - (n * 7919 % 43200) * 60000000, d.dim_id, 10, 0, 0, 0, 4000, 2000, 50000, 0, 0, 0, 0, 95000000, 0, 0, 9000, 1600
-           FROM generate_series({from}, {to} - 1) n
+           FROM generate_series({from}::bigint, {to} - 1) n
            JOIN (SELECT dim_id, row_number() OVER (ORDER BY dim_id) - 1 AS place FROM usage_dims) d
              ON d.place = n / 43200 % {DIMENSIONS}
            ON CONFLICT DO NOTHING;
