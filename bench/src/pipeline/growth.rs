@@ -38,6 +38,7 @@ pub(crate) fn run(effort: &Effort) -> anyhow::Result<String> {
         write!(text, " {name} |")?;
     }
     writeln!(text, "\n|---|---|---|---|---|")?;
+    await_partitions(server, url)?;
     psql(server, url, &dimensions())?;
     let mut rows = 0;
     let mut target = effort.rows.min(100_000);
@@ -59,6 +60,21 @@ pub(crate) fn run(effort: &Effort) -> anyhow::Result<String> {
     }
     runtime.block_on(control_plane.shutdown());
     Ok(text)
+}
+
+/// Waits until the control plane has made its partitions: rows that are put in beside it would meet them half made.
+fn await_partitions(server: &Postgres, url: &str) -> anyhow::Result<()> {
+    let made =
+        || psql(server, url, "SELECT count(*) FROM pg_inherits WHERE inhparent = 'usage_minute'::regclass");
+    let mut before = made()?;
+    loop {
+        std::thread::sleep(Duration::from_secs(2)); // between two looks
+        let now = made()?;
+        if now == before {
+            return Ok(());
+        }
+        before = now;
+    }
 }
 
 fn dimensions() -> String {
