@@ -1,7 +1,7 @@
-//! Ships events from the journal to a sink in the same process, in order, at least once.
+//! Ships events from the journal to a sink, in order, at least once.
 //!
-//! The sink stores the position together with the events, in one transaction: the shipper asks for it at the start, so
-//! that what was stored is not sent again. Nothing is dropped: a sink that cannot take a batch gets it again, for ever,
+//! The sink stores the position: together with the events, in one transaction, where it can. The shipper asks for it at the start,
+//! so that what was stored is not sent again. Nothing is dropped: a sink that cannot take a batch gets it again, for ever,
 //! with a growing pause, and the journal keeps the events until then. Only a record that the sink declares poison is put
 //! aside, into `dead-letter.jsonl` in the journal's folder.
 

@@ -1,7 +1,7 @@
 //! How events reach the control plane: the journal and its shippers.
 //!
 //! [`Journal`] makes an event real: from the return of an append on it outlives the process. [`ship`] carries events
-//! from there to the ledger in the same process.
+//! from there to an [`EventSink`]: the ledger in the same process, a control plane over HTTP, or a topic of Kafka.
 
 mod dead_letters;
 mod delivery;
