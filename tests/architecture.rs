@@ -8,7 +8,7 @@ use cargo_metadata::{DependencyKind, Metadata, MetadataCommand, PackageId};
 
 /// Each crate of the workspace with the ones that it may import. Imports go down only; the data plane and the control plane
 /// never see each other, and the simulator sees nobody, so that it and the meter check each other.
-const IMPORTS: [(&str, &[&str]); 10] = [
+const IMPORTS: [(&str, &[&str]); 11] = [
     (
         "mindweave",
         &[
@@ -25,8 +25,9 @@ const IMPORTS: [(&str, &[&str]); 10] = [
     ("mindweave-proxy", &["mindweave-eventlog", "mindweave-metering", "mindweave-policy"]),
     (
         "mindweave-control-plane",
-        &["mindweave-eventlog", "mindweave-metering", "mindweave-policy", TEST_SERVERS],
+        &["mindweave-eventlog", "mindweave-identity", "mindweave-metering", "mindweave-policy", TEST_SERVERS],
     ),
+    ("mindweave-identity", &["mindweave-policy"]),
     ("mindweave-kafka", &["mindweave-eventlog", TEST_SERVERS]),
     ("mindweave-simulator", &[]),
     ("mindweave-eventlog", &["mindweave-metering"]),

@@ -17,7 +17,7 @@ use crate::config::ControlPlaneConfig;
 use crate::db::{Db, OpenError, StoreError, Topic};
 use crate::entropy::NoEntropy;
 use crate::governance::{Checker, Replays, ReservedSource, ReservedView};
-use crate::http::auth::AdminToken;
+use crate::http::auth::{AdminToken, Gate};
 use crate::http::problem::chain;
 use crate::http::tls::{Tls, TlsError};
 use crate::http::{router, server};
@@ -189,7 +189,8 @@ impl ControlPlane {
         spawn_token_refresh(&mut tasks, &tokens);
         let door = Door::new(tokens, tls.clone());
         let events = desk.as_ref().map(|desk| intake::routes(Arc::clone(desk), token.clone()));
-        let router = router::build(app, token, internal, door, events.unwrap_or_default());
+        let gate = Gate { admin: token, db: db.clone() };
+        let router = router::build(app, gate, internal, door, events.unwrap_or_default());
         tasks.spawn("api", server::serve(listener, router, tls, tasks.stop()));
         let leadership = Leadership::seek(&mut tasks, &db);
         let reaches_database = leadership.reaches_database();

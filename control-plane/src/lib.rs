@@ -7,8 +7,10 @@
 //! The data plane meets this crate in three places only: it reads [`ControlPlane::snapshots`] and [`ControlPlane::usage_feed`],
 //! and delivers events to [`ControlPlane::usage_sink`]. For proxies in other processes, `watch` is all three over HTTP.
 
+mod access;
 mod analytics;
 mod app;
+mod audit;
 mod clock;
 mod config;
 mod control_plane;
@@ -17,6 +19,7 @@ mod db;
 mod entropy;
 mod governance;
 mod http;
+mod identity;
 mod import;
 mod intake;
 mod keys;

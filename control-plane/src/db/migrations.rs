@@ -26,6 +26,9 @@ const SQLITE: &[Listed] = listed!(
     "0008" 8 "proxy_tokens",
     "0009" 9 "schema_compatibility",
     "0010" 10 "live_proxies",
+    "0011" 11 "people_and_roles",
+    "0012" 12 "sign_in",
+    "0013" 13 "audit_log",
 );
 
 /// Those of PostgreSQL, which began when SQLite's were at 7.
@@ -40,6 +43,9 @@ const POSTGRES: &[Listed] = listed!(
     "0007" 7 "proxy_tokens",
     "0008" 8 "live_proxies",
     "0009" 9 "live_events",
+    "0010" 10 "people_and_roles",
+    "0011" 11 "sign_in",
+    "0012" 12 "audit_log",
 );
 
 /// Brings a SQLite database up to date, each migration in its own transaction.

@@ -1,4 +1,5 @@
-//! Who may call the API: whoever has the admin token. What proxies call, `crate::proxies` guards.
+//! Finds out who calls: the admin token of the configuration, a session, an access token. What they may is asked of the
+//! [`Caller`]. What proxies call, `crate::proxies` guards.
 
 use std::sync::Arc;
 
@@ -8,8 +9,12 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use mindweave_policy::Secret;
 use ring::hmac;
+use zeroize::Zeroizing;
 
 use super::problem::{Code, Problem};
+use crate::access::{Actor, Caller, Grants, Origin, Scopes};
+use crate::db::Db;
+use crate::identity::{self, Resolved};
 use crate::entropy::{self, NoEntropy};
 
 /// Answers without a token, for load balancers and probes. Says nothing but that the process answers.
@@ -51,18 +56,57 @@ impl AdminToken {
     }
 }
 
-/// Lets a request through that carries the admin token.
-pub(crate) async fn require(State(token): State<AdminToken>, request: Request, next: Next) -> Response {
-    if request.uri().path() == HEALTH_PATH {
-        return next.run(request).await;
+/// What knows tokens. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Gate {
+    pub(crate) admin: AdminToken,
+    pub(crate) db: Db,
+}
+
+impl Gate {
+    /// Whoever has this token.
+    async fn caller(&self, token: &[u8], origin: Arc<Origin>) -> Result<Caller, Problem> {
+        if self.admin.matches(token) {
+            return Ok(Caller::new(Actor::AdminToken, Grants::default(), Scopes::All, origin));
+        }
+        match identity::resolve(&self.db, token).await? {
+            Some(Resolved { actor, grants, scopes }) => Ok(Caller::new(actor, grants, scopes, origin)),
+            None => Err(refused("this token is unknown here, or it has expired or was revoked")),
+        }
     }
-    let detail = match presented(&request) {
-        Presented::Token(presented) if token.0.matches(presented) => return next.run(request).await,
-        Presented::Token(_) => "this is not the admin token of this installation",
-        Presented::NoBearer => "the authorization header must be: Bearer <admin token>",
-        Presented::Nothing => "send the admin token: authorization: Bearer <admin token>",
+}
+
+fn refused(detail: &'static str) -> Problem {
+    Problem::new(Code::Unauthorized, detail)
+}
+
+/// Lets a request through whose sender is known, with a [`Caller`] as its extension.
+pub(crate) async fn require(State(gate): State<Gate>, mut request: Request, next: Next) -> Response {
+    let origin = request.extensions().get::<Arc<Origin>>().cloned().unwrap_or_default();
+    let token = match presented(&request) {
+        Presented::Token(token) => Zeroizing::new(token.to_vec()),
+        Presented::NoBearer => {
+            return refused("the authorization header must be: Bearer <token>").into_response();
+        }
+        Presented::Nothing => {
+            return refused("send a token: authorization: Bearer <token>").into_response();
+        }
     };
-    Problem::new(Code::Unauthorized, detail).into_response()
+    match gate.caller(&token, origin).await {
+        Ok(caller) => {
+            request.extensions_mut().insert(caller);
+            next.run(request).await
+        }
+        Err(problem) => problem.into_response(),
+    }
+}
+
+/// Lets every request through, with an anonymous [`Caller`]: for what comes before a sign-in.
+pub(crate) async fn anonymous(mut request: Request, next: Next) -> Response {
+    let origin = request.extensions().get::<Arc<Origin>>().cloned().unwrap_or_default();
+    let caller = Caller::new(Actor::Anonymous, Grants::default(), Scopes::All, origin);
+    request.extensions_mut().insert(caller);
+    next.run(request).await
 }
 
 /// What a request carries to prove who it is from.

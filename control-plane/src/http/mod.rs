@@ -3,6 +3,8 @@
 pub(crate) mod auth;
 pub(crate) mod body;
 pub(crate) mod cursor;
+mod openapi;
+pub(crate) mod origin;
 pub(crate) mod problem;
 pub(crate) mod query;
 pub(crate) mod router;

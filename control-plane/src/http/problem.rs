@@ -18,6 +18,7 @@ const BUSY_RETRY_AFTER: &str = "1";
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Code {
     Unauthorized,
+    Forbidden,
     ClientCertificateRequired,
     CertificateNameMismatch,
     ScopeMissing,
@@ -51,9 +52,10 @@ impl Code {
     fn status(self) -> StatusCode {
         match self {
             Self::Unauthorized => StatusCode::UNAUTHORIZED,
-            Self::ClientCertificateRequired | Self::CertificateNameMismatch | Self::ScopeMissing => {
-                StatusCode::FORBIDDEN
-            }
+            Self::Forbidden
+            | Self::ClientCertificateRequired
+            | Self::CertificateNameMismatch
+            | Self::ScopeMissing => StatusCode::FORBIDDEN,
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::InvalidJson

@@ -1,4 +1,4 @@
-//! All routes, and what every request passes through: a deadline, the token, a body limit.
+//! All routes, and what every request passes through: an id, a deadline, the token, a body limit.
 
 use std::time::Duration;
 
@@ -12,10 +12,13 @@ use axum::{Json, Router};
 use http_body::Body;
 use serde::Serialize;
 
-use super::auth::{self, AdminToken, HEALTH_PATH};
+use utoipa_axum::router::OpenApiRouter;
+
+use super::auth::{self, Gate, HEALTH_PATH};
 use super::problem::{Code, Problem};
+use super::{openapi, origin};
 use crate::app::App;
-use crate::proxies::Door;
+use crate::proxies::{Door, Tokens};
 use crate::{analytics, credentials, governance, keys, orgs, projects, proxies, usage};
 
 /// Longest body of any request: names, labels and a credential fit many times over.
@@ -28,32 +31,52 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 /// Builds the API, and beside it what proxies and other producers of events use, whose routes come with their own state.
 pub(crate) fn build(
     app: App,
-    token: AdminToken,
+    gate: Gate,
     internal: Router<App>,
     door: Door,
     events: Router<App>,
 ) -> Router {
     let tokens = door.tokens().clone();
     let internal = internal.layer(middleware::from_fn_with_state(door, proxies::require));
-    Router::new()
-        .route(HEALTH_PATH, get(health))
-        .merge(projects::routes())
-        .merge(keys::routes())
-        .merge(credentials::routes())
-        .merge(usage::routes())
-        .merge(analytics::routes())
-        .merge(orgs::routes())
-        .merge(proxies::routes(tokens))
-        .merge(governance::routes().layer(DefaultBodyLimit::max(MAX_POLICY_BODY_BYTES)))
+    let (public, mut document) = public_routes().split_for_parts();
+    let (protected, protected_document) = protected_routes(tokens).split_for_parts();
+    document.merge(protected_document);
+    let protected = protected
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
-        .layer(middleware::from_fn_with_state(token, auth::require))
+        .layer(middleware::from_fn_with_state(gate, auth::require));
+    let public = public
+        .method_not_allowed_fallback(method_not_allowed)
+        .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
+        .layer(middleware::from_fn(auth::anonymous));
+    protected
+        .merge(public)
+        .merge(openapi::routes(document))
         .merge(internal)
         .merge(events.method_not_allowed_fallback(method_not_allowed))
         .layer(middleware::from_fn(deadline))
         .layer(middleware::from_fn(close_after_refused_body))
+        .layer(middleware::from_fn(origin::note))
         .with_state(app)
+}
+
+/// What answers without a token.
+fn public_routes() -> OpenApiRouter<App> {
+    OpenApiRouter::with_openapi(openapi::head()).route(HEALTH_PATH, get(health))
+}
+
+/// What wants one.
+fn protected_routes(tokens: Tokens) -> OpenApiRouter<App> {
+    OpenApiRouter::new()
+        .merge(projects::routes().into())
+        .merge(keys::routes().into())
+        .merge(credentials::routes().into())
+        .merge(usage::routes().into())
+        .merge(analytics::routes().into())
+        .merge(orgs::routes().into())
+        .merge(proxies::routes(tokens).into())
+        .merge(governance::routes().layer(DefaultBodyLimit::max(MAX_POLICY_BODY_BYTES)).into())
 }
 
 #[derive(Serialize)]

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
+use axum::{Extension, Router};
 use hyper::Request;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -18,6 +18,7 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 
+use super::origin::PeerAddress;
 use super::tls::{Handshaken, PeerCertificate, Tls};
 use super::write_deadline::WriteDeadline;
 use crate::tasks::Stop;
@@ -60,8 +61,10 @@ pub(crate) async fn serve(listener: TcpListener, router: Router, tls: Option<Tls
             Some(_) = connections.join_next() => continue,
         };
         match next {
-            Ok((stream, place)) => {
-                connections.spawn(connection(stream, router.clone(), tls.clone(), stop.clone(), place));
+            Ok((stream, address, place)) => {
+                // As a layer of this connection: its requests carry who sends them.
+                let router = router.clone().layer(Extension(address));
+                connections.spawn(connection(stream, router, tls.clone(), stop.clone(), place));
             }
             Err(error) => {
                 tracing::warn!(%error, "connection not accepted");
@@ -81,12 +84,12 @@ pub(crate) async fn serve(listener: TcpListener, router: Router, tls: Option<Tls
 async fn accept(
     listener: &TcpListener,
     places: &Arc<Semaphore>,
-) -> io::Result<(TcpStream, OwnedSemaphorePermit)> {
+) -> io::Result<(TcpStream, PeerAddress, OwnedSemaphorePermit)> {
     let place = Arc::clone(places).acquire_owned().await.map_err(io::Error::other)?;
-    let (stream, _) = listener.accept().await?;
+    let (stream, address) = listener.accept().await?;
     stream.set_nodelay(true)?;
     SockRef::from(&stream).set_tcp_user_timeout(Some(UNREAD_TIMEOUT))?;
-    Ok((stream, place))
+    Ok((stream, PeerAddress(address), place))
 }
 
 async fn connection(

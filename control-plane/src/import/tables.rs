@@ -29,8 +29,11 @@ pub(super) const ID_AT: &str = "id_at";
 
 /// In an order in which nothing names what is not there yet. `installation` is the last of those that others change by their
 /// triggers: its revisions are then those of the file.
-pub(super) const TABLES: [Table; 24] = [
+pub(super) const TABLES: [Table; 42] = [
     table("orgs"),
+    table("users"),
+    table("service_accounts"),
+    table("teams"),
     table("projects"),
     table("upstream_credentials"),
     table("keys"),
@@ -39,6 +42,21 @@ pub(super) const TABLES: [Table; 24] = [
     table("policy_versions"),
     table("limits"),
     table("quotas"),
+    table("role_bindings"),
+    table("invitations"),
+    table("sessions"),
+    table("session_tokens"),
+    table("api_tokens"),
+    table("one_time_tokens"),
+    table("totp_secrets"),
+    table("recovery_codes"),
+    table("passkeys"),
+    table("oidc_providers"),
+    table("external_identities"),
+    table("attempts"),
+    table("audit_log"),
+    table("audit_heads"),
+    table("idempotent_requests"),
     table("installation"),
     table("proxy_tokens"),
     table("consumer_offsets"),

@@ -1,0 +1,56 @@
+//! Which roles somebody has, and where.
+
+use super::role::Role;
+use super::scope::Access;
+
+/// Where a role was given. One in an organisation holds for its teams and projects, one in a team for the team's projects.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    Org,
+    Team(String),
+    Project(String),
+}
+
+/// One role in one place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Grant {
+    pub(crate) org_id: String,
+    pub(crate) place: Place,
+    pub(crate) role: Role,
+}
+
+/// All roles of somebody.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Grants(pub(crate) Vec<Grant>);
+
+/// What is asked about: an organisation, or something in it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Target<'a> {
+    pub(super) org_id: &'a str,
+    pub(super) team_id: Option<&'a str>,
+    pub(super) project_id: Option<&'a str>,
+}
+
+impl Grants {
+    /// Whether a role allows it there.
+    pub(super) fn allow(&self, target: Target<'_>, need: Access) -> bool {
+        self.holding(target).any(|grant| grant.role.allows(need))
+    }
+
+    /// Whether somebody belongs to it at all: a role in a team or project lets its holder see the organisation's name.
+    pub(super) fn belongs_to(&self, org_id: &str) -> bool {
+        self.0.iter().any(|grant| grant.org_id == org_id)
+    }
+
+    /// The roles that hold there.
+    fn holding<'a>(&'a self, target: Target<'a>) -> impl Iterator<Item = &'a Grant> {
+        self.0.iter().filter(move |grant| {
+            grant.org_id == target.org_id
+                && match &grant.place {
+                    Place::Org => true,
+                    Place::Team(id) => target.team_id == Some(id),
+                    Place::Project(id) => target.project_id == Some(id),
+                }
+        })
+    }
+}

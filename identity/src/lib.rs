@@ -1,0 +1,1 @@
+//! How people prove who they are. No SQL and no routes: those are the control plane's.
