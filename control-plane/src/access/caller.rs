@@ -9,7 +9,7 @@ use axum::http::request::Parts;
 use super::grants::{Grants, Target};
 use super::permit::{InstallationPermit, OrgPermit, ProjectPermit, TeamPermit};
 use super::reach::Reach;
-use super::scope::{Access, Scopes};
+use super::scope::{Access, Area, Scopes};
 use super::store;
 use crate::db::Connection;
 use crate::http::problem::{Code, Problem};
@@ -129,10 +129,7 @@ impl Caller {
 
     /// Whether roles do not matter: it may do everything in every organisation.
     pub(crate) fn is_installation_admin(&self) -> bool {
-        matches!(
-            self.actor,
-            Actor::AdminToken | Actor::System | Actor::User { installation_admin: true, .. }
-        )
+        matches!(self.actor, Actor::AdminToken | Actor::System | Actor::User { installation_admin: true, .. })
     }
 
     /// For what belongs to the installation.
@@ -155,7 +152,11 @@ impl Caller {
         if !self.sees_org(org_id) || !store::org_exists(tx, org_id).await? {
             return Err(missing());
         }
-        self.check(Target { org_id, team_id: None, project_id: None }, need)?;
+        if need == Access::read(Area::Org) {
+            self.within_scopes(need)?; // its name is for everybody who has a role anywhere in it
+        } else {
+            self.check(Target { org_id, team_id: None, project_id: None }, need)?;
+        }
         Ok(OrgPermit::new(self.clone(), org_id.into()))
     }
 
@@ -169,7 +170,7 @@ impl Caller {
         let missing = || Problem::not_found("team", team_id);
         let org_id = store::org_of_team(tx, team_id).await?.ok_or_else(missing)?;
         let target = Target { org_id: &org_id, team_id: Some(team_id), project_id: None };
-        if !self.sees(target, Access::read(super::Area::Teams)) {
+        if !self.sees(target, Access::read(Area::Teams)) {
             return Err(missing());
         }
         self.check(target, need)?;
@@ -185,9 +186,8 @@ impl Caller {
     ) -> Result<ProjectPermit, Problem> {
         let missing = || Problem::not_found("project", project_id);
         let (org_id, team_id) = store::owners_of_project(tx, project_id).await?.ok_or_else(missing)?;
-        let target =
-            Target { org_id: &org_id, team_id: team_id.as_deref(), project_id: Some(project_id) };
-        if !self.sees(target, Access::read(super::Area::Projects)) {
+        let target = Target { org_id: &org_id, team_id: team_id.as_deref(), project_id: Some(project_id) };
+        if !self.sees(target, Access::read(Area::Projects)) {
             return Err(missing());
         }
         self.check(target, need)?;
@@ -221,7 +221,10 @@ impl Caller {
         match orgs.as_slice() {
             [only] => Ok((*only).into()),
             [] => Err(forbidden(need)),
-            _ => Err(Problem::new(Code::InvalidField, "org_id: is required, because you belong to several organisations")),
+            _ => Err(Problem::new(
+                Code::InvalidField,
+                "org_id: is required, because you belong to several organisations",
+            )),
         }
     }
 

@@ -63,6 +63,15 @@ impl Reach {
         }
     }
 
+    /// Adds a condition, ` AND (..)`, on organisations themselves: every one in which the caller has some role.
+    pub(crate) fn limit_to_members(&self, sql: &mut QueryBuilder, id: &'static str) {
+        if !self.everything {
+            let orgs: Vec<String> = self.caller.grants().0.iter().map(|grant| grant.org_id.clone()).collect();
+            sql.push(" AND ");
+            push_in(sql, id, &orgs);
+        }
+    }
+
     /// Adds a condition, ` AND (..)`, on a table with projects' ids: `project_id` is the name of its column.
     pub(crate) fn limit_to_projects(&self, sql: &mut QueryBuilder, project_id: &'static str) {
         if self.everything {

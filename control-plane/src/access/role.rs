@@ -21,8 +21,7 @@ pub(crate) enum Role {
 }
 
 /// Every role, most powerful first.
-pub(crate) const ROLES: [Role; 5] =
-    [Role::Owner, Role::Admin, Role::Developer, Role::Billing, Role::Auditor];
+pub(crate) const ROLES: [Role; 5] = [Role::Owner, Role::Admin, Role::Developer, Role::Billing, Role::Auditor];
 
 impl Role {
     /// Its name.
@@ -51,10 +50,9 @@ impl Role {
             (Self::Owner, _) | (Self::Auditor, Verb::Read) => true,
             (Self::Auditor, Verb::Write) => false,
             (Self::Admin, _) => area != Area::Privacy,
-            (Self::Developer, Verb::Read) => !matches!(
-                area,
-                Area::Audit | Area::Billing | Area::SignOn | Area::Privacy
-            ),
+            (Self::Developer, Verb::Read) => {
+                !matches!(area, Area::Audit | Area::Billing | Area::SignOn | Area::Privacy)
+            }
             (Self::Developer, Verb::Write) => matches!(area, Area::Keys | Area::Events),
             (Self::Billing, Verb::Read) => matches!(
                 area,

@@ -128,9 +128,7 @@ impl Scopes {
     pub(crate) fn allow(&self, need: Access) -> bool {
         match self {
             Self::All => true,
-            Self::Only(given) => {
-                given.iter().any(|scope| scope.area == need.area && scope.verb >= need.verb)
-            }
+            Self::Only(given) => given.iter().any(|scope| scope.area == need.area && scope.verb >= need.verb),
         }
     }
 

@@ -14,7 +14,10 @@ fn no_role_of_an_organisation_opens_the_installation_or_another_organisation() {
         for access in AREAS.into_iter().flat_map(|area| [Access::read(area), Access::write(area)]) {
             assert!(!grants.allow(target("org_b", None, None), access), "{role:?} {access}");
             let installation = access.area == Area::Installation;
-            assert!(!(installation && grants.allow(target("org_a", None, None), access)), "{role:?} {access}");
+            assert!(
+                !(installation && grants.allow(target("org_a", None, None), access)),
+                "{role:?} {access}"
+            );
         }
     }
 }

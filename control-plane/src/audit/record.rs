@@ -164,13 +164,8 @@ pub(crate) async fn record(
     let (sequence, previous_hash) = store::head(tx, chain).await?;
     let sequence = sequence.saturating_add(1);
     let personal_hash = personal_hash(&salt, &personal);
-    let link = Link {
-        chain,
-        sequence,
-        previous_hash: &previous_hash,
-        personal_hash: &personal_hash,
-        body: &body,
-    };
+    let link =
+        Link { chain, sequence, previous_hash: &previous_hash, personal_hash: &personal_hash, body: &body };
     let hash = link.hash();
     let entry = NewEntry {
         at: now,

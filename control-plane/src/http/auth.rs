@@ -14,8 +14,8 @@ use zeroize::Zeroizing;
 use super::problem::{Code, Problem};
 use crate::access::{Actor, Caller, Grants, Origin, Scopes};
 use crate::db::Db;
-use crate::identity::{self, Resolved};
 use crate::entropy::{self, NoEntropy};
+use crate::identity::{self, Resolved};
 
 /// Answers without a token, for load balancers and probes. Says nothing but that the process answers.
 pub(crate) const HEALTH_PATH: &str = "/v1/health";

@@ -3,6 +3,7 @@
 pub(crate) mod auth;
 pub(crate) mod body;
 pub(crate) mod cursor;
+pub(crate) mod etag;
 mod openapi;
 pub(crate) mod origin;
 pub(crate) mod problem;
@@ -20,7 +21,7 @@ pub(crate) const DEFAULT_PAGE: u64 = 100;
 pub(crate) const MAX_PAGE: u64 = 1_000;
 
 /// One page of a list.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
 pub(crate) struct Page<T> {
     /// The entries.
     pub(crate) data: Vec<T>,

@@ -35,6 +35,7 @@ pub(crate) enum Code {
     KeyRevoked,
     NameTaken,
     ChangedMeanwhile,
+    PreconditionFailed,
     TooMany,
     InvalidEvent,
     InvalidPolicy,
@@ -66,6 +67,7 @@ impl Code {
             Self::InvalidField | Self::InvalidPolicy | Self::IntervalNotKept | Self::RangeTooWide => {
                 StatusCode::UNPROCESSABLE_ENTITY
             }
+            Self::PreconditionFailed => StatusCode::PRECONDITION_FAILED,
             Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::CredentialAlreadyRegistered

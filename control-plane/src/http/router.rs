@@ -29,13 +29,7 @@ const MAX_POLICY_BODY_BYTES: usize = 4 * 1024 * 1024;
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Builds the API, and beside it what proxies and other producers of events use, whose routes come with their own state.
-pub(crate) fn build(
-    app: App,
-    gate: Gate,
-    internal: Router<App>,
-    door: Door,
-    events: Router<App>,
-) -> Router {
+pub(crate) fn build(app: App, gate: Gate, internal: Router<App>, door: Door, events: Router<App>) -> Router {
     let tokens = door.tokens().clone();
     let internal = internal.layer(middleware::from_fn_with_state(door, proxies::require));
     let (public, mut document) = public_routes().split_for_parts();
@@ -74,7 +68,7 @@ fn protected_routes(tokens: Tokens) -> OpenApiRouter<App> {
         .merge(credentials::routes().into())
         .merge(usage::routes().into())
         .merge(analytics::routes().into())
-        .merge(orgs::routes().into())
+        .merge(orgs::routes())
         .merge(proxies::routes(tokens).into())
         .merge(governance::routes().layer(DefaultBodyLimit::max(MAX_POLICY_BODY_BYTES)).into())
 }

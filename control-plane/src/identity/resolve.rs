@@ -100,12 +100,9 @@ async fn by_api_token(
     let scopes = Scopes::parse(texts.iter().map(String::as_str)).map_err(|_| corrupt())?;
     let (id, token_id) = (row.principal_id.into(), row.id.into());
     let actor = match row.installation_admin {
-        Some(admin) => Actor::User {
-            id,
-            session_id: None,
-            token_id: Some(token_id),
-            installation_admin: admin != 0,
-        },
+        Some(admin) => {
+            Actor::User { id, session_id: None, token_id: Some(token_id), installation_admin: admin != 0 }
+        }
         None => Actor::ServiceAccount { id, token_id },
     };
     Ok(Some((actor, scopes)))

@@ -1,52 +1,101 @@
 //! `/orgs` and `/orgs/{id}`.
 
+use axum::Json;
 use axum::extract::{Path, State};
-use axum::routing::get;
-use axum::{Json, Router};
 use jiff::tz::TimeZone;
 use mindweave_metering::OrgId;
+use serde_json::json;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 use super::store::{self, Org};
+use crate::access::{Access, Area, Caller};
 use crate::app::App;
+use crate::audit::{self, Chain, Change};
 use crate::clock;
 use crate::governance::commit;
 use crate::http::Page;
 use crate::http::body::Fields;
 use crate::http::cursor;
+use crate::http::etag::{IfMatch, Tagged};
 use crate::http::problem::Problem;
 use crate::http::query::Parameters;
 use crate::usage::counters::counters_reseed;
 
 /// The kind of list in cursors.
 const LIST: &str = "orgs";
-/// What an organisation is called in messages.
-const KIND: &str = "organisation";
-
 /// The routes of this module.
-pub(crate) fn routes() -> Router<App> {
-    Router::new().route("/orgs", get(org_list)).route("/orgs/{id}", get(org_view).patch(org_change))
+pub(crate) fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new().routes(routes!(org_list)).routes(routes!(org_view, org_change))
 }
 
-async fn org_list(State(app): State<App>, mut query: Parameters) -> Result<Json<Page<Org>>, Problem> {
+/// The organisations that you belong to.
+#[utoipa::path(
+    get, path = "/orgs", tag = "orgs", operation_id = "org_list",
+    params(("limit" = Option<u64>, Query, description = "Most entries of a page"), ("cursor" = Option<String>, Query, description = "`next_cursor` of the page before")),
+    responses((status = 200, body = Page<Org>)),
+    extensions(("x-access" = json!("org:read"))),
+)]
+async fn org_list(
+    State(app): State<App>,
+    caller: Caller,
+    mut query: Parameters,
+) -> Result<Json<Page<Org>>, Problem> {
     let (limit, after) = (query.limit(), query.text("cursor"));
     query.finish()?;
+    let reach = caller.reach(Access::read(Area::Org))?;
     let after = after.map(|text| cursor::read(LIST, &text)).transpose()?.unwrap_or_default();
-    let rows = store::org_list(&app.db, &after, limit.saturating_add(1)).await?;
+    let rows = store::org_list(&app.db, &reach, &after, limit.saturating_add(1)).await?;
     Ok(Json(Page::of(rows, limit, |org| cursor::write(LIST, &org.id))))
 }
 
-async fn org_view(State(app): State<App>, Path(id): Path<String>) -> Result<Json<Org>, Problem> {
+/// An organisation.
+#[utoipa::path(
+    get, path = "/orgs/{org_id}", tag = "orgs", operation_id = "org_view",
+    params(("org_id" = String, Path, description = "`org_..`")),
+    responses((status = 200, body = Org)),
+    extensions(("x-access" = json!("org:read"))),
+)]
+async fn org_view(
+    State(app): State<App>,
+    caller: Caller,
+    Path(id): Path<String>,
+) -> Result<Tagged<Org>, Problem> {
     let mut tx = app.db.begin_read().await?;
-    store::org_view(&mut tx, &id).await?.map(Json).ok_or_else(|| Problem::not_found(KIND, &id))
+    let permit = caller.org(&mut tx, &id, Access::read(Area::Org)).await?;
+    Ok(Tagged(store::org_view(&mut tx, &permit).await?))
 }
 
+/// What can be changed of an organisation. What is not given stays.
+#[derive(utoipa::ToSchema)]
+#[expect(dead_code, reason = "describes what `org_change` reads")]
+struct OrgChange {
+    #[schema(min_length = 1, max_length = 200)]
+    name: Option<String>,
+    /// IANA name of the zone in which budgets' days, weeks and months begin.
+    #[schema(example = "Europe/Berlin")]
+    time_zone: Option<String>,
+}
+
+/// Changes an organisation.
+#[utoipa::path(
+    patch, path = "/orgs/{org_id}", tag = "orgs", operation_id = "org_change",
+    params(("org_id" = String, Path, description = "`org_..`")),
+    request_body = OrgChange,
+    responses((status = 200, body = Org)),
+    extensions(("x-access" = json!("org:write"))),
+)]
 async fn org_change(
     State(app): State<App>,
+    caller: Caller,
     Path(id): Path<String>,
+    if_match: IfMatch,
     mut fields: Fields,
-) -> Result<Json<Org>, Problem> {
+) -> Result<Tagged<Org>, Problem> {
     let mut tx = app.db.begin_write().await?;
-    let before = store::org_view(&mut tx, &id).await?.ok_or_else(|| Problem::not_found(KIND, &id))?;
+    let permit = caller.org(&mut tx, &id, Access::write(Area::Org)).await?;
+    let before = store::org_view(&mut tx, &permit).await?;
+    if_match.check(&before)?;
     let mut org = before.clone();
     if fields.given("name") {
         org.name = fields.required_text("name");
@@ -56,14 +105,17 @@ async fn org_change(
     }
     fields.finish()?;
     if org == before {
-        return Ok(Json(org));
+        return Ok(Tagged(org));
     }
-    store::org_update(&mut tx, &org).await?;
+    org.updated_at = clock::now();
+    store::org_update(&mut tx, &permit, &org).await?;
     if org.time_zone != before.time_zone {
         counters_reseed(&mut tx, &OrgId::new(id), clock::now()).await?;
     }
+    let change = Change::new(Chain::Org(permit.org_id()), "org.updated", "org", permit.org_id());
+    audit::record(&mut tx, &caller, change.before(&before).after(&org)).await?;
     commit(&app, tx).await?;
-    Ok(Json(org))
+    Ok(Tagged(org))
 }
 
 /// An IANA name in its own spelling.

@@ -6,19 +6,22 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use mindweave_metering::OrgId;
 use serde::Serialize;
-use sqlx::FromRow;
+use sqlx::{AssertSqlSafe, FromRow};
 
+use crate::access::{OrgPermit, Reach};
+use crate::db::sql::QueryBuilder;
 use crate::db::{Connection, Db, Doing, StoreError, sql};
 use crate::stored::timestamp;
 
 /// An organisation as the API shows it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub(crate) struct Org {
     pub(crate) id: String,
     pub(crate) name: String,
     /// IANA name.
     pub(crate) time_zone: String,
     pub(crate) created_at: Timestamp,
+    pub(crate) updated_at: Timestamp,
 }
 
 #[derive(FromRow)]
@@ -27,6 +30,7 @@ struct OrgRow {
     name: String,
     time_zone: String,
     created_at: i64,
+    updated_at: i64,
 }
 
 impl TryFrom<OrgRow> for Org {
@@ -34,38 +38,47 @@ impl TryFrom<OrgRow> for Org {
 
     fn try_from(row: OrgRow) -> Result<Self, StoreError> {
         let created_at = timestamp(row.created_at)?;
-        Ok(Self { id: row.id, name: row.name, time_zone: row.time_zone, created_at })
+        // Rows of before this was noted have 0.
+        let updated_at = timestamp(row.updated_at)?.max(created_at);
+        Ok(Self { id: row.id, name: row.name, time_zone: row.time_zone, created_at, updated_at })
     }
 }
 
-/// The organisation with this id.
-pub(super) async fn org_view(tx: &mut Connection, id: &str) -> Result<Option<Org>, StoreError> {
-    let row: Option<OrgRow> = sql::query_as("SELECT id, name, time_zone, created_at FROM orgs WHERE id = ?")
-        .bind(id)
-        .fetch_optional(tx)
+const COLUMNS: &str = "SELECT id, name, time_zone, created_at, updated_at FROM orgs";
+
+/// The organisation.
+pub(super) async fn org_view(tx: &mut Connection, permit: &OrgPermit) -> Result<Org, StoreError> {
+    let row: OrgRow = sql::query_as(AssertSqlSafe(format!("{COLUMNS} WHERE id = ?")))
+        .bind(permit.org_id())
+        .fetch_one(tx)
         .await
         .doing("reading an organisation")?;
-    row.map(Org::try_from).transpose()
+    Org::try_from(row)
 }
 
 /// Organisations after this id, oldest first.
-pub(super) async fn org_list(db: &Db, after: &str, limit: u64) -> Result<Vec<Org>, StoreError> {
+pub(super) async fn org_list(
+    db: &Db,
+    reach: &Reach,
+    after: &str,
+    limit: u64,
+) -> Result<Vec<Org>, StoreError> {
+    let mut sql = QueryBuilder::new(format!("{COLUMNS} WHERE deleted_at IS NULL AND id > "));
+    sql.push_bind(after);
+    reach.limit_to_members(&mut sql, "id");
+    sql.push(" ORDER BY id LIMIT ").push_bind(i64::try_from(limit).unwrap_or(i64::MAX));
     let rows: Vec<OrgRow> =
-        sql::query_as("SELECT id, name, time_zone, created_at FROM orgs WHERE id > ? ORDER BY id LIMIT ?")
-            .bind(after)
-            .bind(i64::try_from(limit).unwrap_or(i64::MAX))
-            .fetch_all(db.readers())
-            .await
-            .doing("listing organisations")?;
+        sql.build_query_as().fetch_all(db.readers()).await.doing("listing organisations")?;
     rows.into_iter().map(Org::try_from).collect()
 }
 
 /// Changes name and zone.
-pub(super) async fn org_update(tx: &mut Connection, org: &Org) -> Result<(), StoreError> {
-    sql::query("UPDATE orgs SET name = ?, time_zone = ? WHERE id = ?")
+pub(super) async fn org_update(tx: &mut Connection, permit: &OrgPermit, org: &Org) -> Result<(), StoreError> {
+    sql::query("UPDATE orgs SET name = ?, time_zone = ?, updated_at = ? WHERE id = ?")
         .bind(&org.name)
         .bind(&org.time_zone)
-        .bind(&org.id)
+        .bind(org.updated_at.as_microsecond())
+        .bind(permit.org_id())
         .execute(tx)
         .await
         .doing("changing an organisation")
