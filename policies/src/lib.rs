@@ -6,6 +6,7 @@ mod bundled;
 mod cache;
 mod cases;
 mod charge;
+mod client_address;
 mod compile;
 mod decision;
 mod error_kind;
@@ -36,6 +37,7 @@ pub use cases::{
     CaseFile, CaseFileError, CaseOutcome, CaseReport, PolicyTrial, Said, TrialError, TrialResult, run_cases,
 };
 pub use charge::{Charge, ChargePart, ChargeParts, Charged, EventPart};
+pub use client_address::{IpRange, IpRangeError, client_address};
 pub use compile::{
     CheckError, MAX_DATA_BYTES, MAX_REGO_BYTES, PolicyCompiler, PolicyFault, PolicyReport, PolicySource,
     run_compile_worker,

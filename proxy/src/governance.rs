@@ -23,7 +23,6 @@ use mindweave_policy::{AdmissionControl, CredentialKind, PolicySet, Principal, R
 use tokio::time::Instant;
 
 pub(crate) use self::client_ip::client_ip;
-pub use self::client_ip::{IpRange, IpRangeError};
 pub(crate) use self::open_reservation::OpenReservation;
 pub(crate) use self::origin::{Origin, declared_length};
 use self::turns::Turns;
@@ -36,6 +35,7 @@ use crate::headers::CredentialPlan;
 use crate::metrics;
 use crate::settle::{AdmittedRecord, Ledger};
 use crate::upstream::UpstreamError;
+pub use mindweave_policy::{IpRange, IpRangeError};
 
 /// Bodies longer than this are searched for personal data on a thread of their own, as it takes milliseconds per megabyte.
 const SEARCH_INLINE_BYTES: usize = 64 * 1024;
