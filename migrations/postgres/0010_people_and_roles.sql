@@ -85,6 +85,7 @@ CREATE TABLE invitations (
     place_id    TEXT COLLATE "C" NOT NULL,
     role        TEXT COLLATE "C" NOT NULL,
     fingerprint BYTEA            NOT NULL CONSTRAINT invitations_fingerprint_unique UNIQUE CHECK (length(fingerprint) = 32),
+    mailed      BIGINT           NOT NULL, -- whether the token went to the address only; otherwise the inviter saw it
     invited_by  TEXT COLLATE "C" NOT NULL,
     created_at  BIGINT           NOT NULL,
     expires_at  BIGINT           NOT NULL,

@@ -85,6 +85,7 @@ CREATE TABLE invitations (
     place_id    TEXT    NOT NULL,
     role        TEXT    NOT NULL,
     fingerprint BLOB    NOT NULL CONSTRAINT invitations_fingerprint_unique UNIQUE CHECK (length(fingerprint) = 32),
+    mailed      INTEGER NOT NULL, -- whether the token went to the address only; otherwise the inviter saw it
     invited_by  TEXT    NOT NULL,
     created_at  INTEGER NOT NULL,
     expires_at  INTEGER NOT NULL,

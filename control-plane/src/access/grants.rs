@@ -11,6 +11,35 @@ pub(crate) enum Place {
     Project(String),
 }
 
+impl Place {
+    /// Its kind, as it is stored and shown.
+    pub(crate) fn kind(&self) -> &'static str {
+        match self {
+            Self::Org => "org",
+            Self::Team(_) => "team",
+            Self::Project(_) => "project",
+        }
+    }
+
+    /// The id under which it is stored: its own, or that of the organisation.
+    pub(crate) fn id<'a>(&'a self, org_id: &'a str) -> &'a str {
+        match self {
+            Self::Org => org_id,
+            Self::Team(id) | Self::Project(id) => id,
+        }
+    }
+
+    /// The place that is stored so.
+    pub(crate) fn from_stored(kind: &str, id: String) -> Option<Self> {
+        match kind {
+            "org" => Some(Self::Org),
+            "team" => Some(Self::Team(id)),
+            "project" => Some(Self::Project(id)),
+            _ => None,
+        }
+    }
+}
+
 /// One role in one place.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Grant {
@@ -42,7 +71,12 @@ impl Grants {
         self.0.iter().any(|grant| grant.org_id == org_id)
     }
 
-    /// The roles that hold there.
+    /// The roles that hold there, each as often as it was given.
+    pub(super) fn roles_in(&self, target: Target<'_>) -> Vec<Role> {
+        self.holding(target).map(|grant| grant.role).collect()
+    }
+
+    /// The grants that hold there.
     fn holding<'a>(&'a self, target: Target<'a>) -> impl Iterator<Item = &'a Grant> {
         self.0.iter().filter(move |grant| {
             grant.org_id == target.org_id

@@ -3,6 +3,7 @@
 //!
 //! Whoever may not even see a thing is told that there is none (404); whoever may see it and not do this is refused (403).
 
+mod authority;
 mod caller;
 mod grants;
 mod permit;
@@ -13,10 +14,11 @@ mod store;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use authority::{Authority, authority_of};
 pub(crate) use caller::{Actor, Caller, Origin};
 pub(crate) use grants::{Grant, Grants, Place};
 pub(crate) use permit::{InstallationPermit, OrgPermit, ProjectPermit, TeamPermit};
 pub(crate) use reach::Reach;
-pub(crate) use role::Role;
+pub(crate) use role::{ROLES, Role};
 pub(crate) use scope::{Access, Area, Scopes, Verb};
-pub(crate) use store::grants_read;
+pub(crate) use store::{grants_read, place_exists};

@@ -2,15 +2,15 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::scope::{Access, Area, Verb};
+use super::scope::{AREAS, Access, Area, Verb};
 
 /// What somebody is in an organisation, a team or a project.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Role {
     /// Everything, the end of the organisation and other owners included.
     Owner,
-    /// Everything but that, and but erasing people.
+    /// Everything but that, and but erasing people's data.
     Admin,
     /// Makes and uses keys, tries policies, sees usage.
     Developer,
@@ -40,6 +40,12 @@ impl Role {
         ROLES.into_iter().find(|role| role.as_str() == text)
     }
 
+    /// Whether this role may do all that the other one may. Roles are given and taken by those whose role covers them.
+    pub(crate) fn covers(self, other: Self) -> bool {
+        let needs = AREAS.into_iter().flat_map(|area| [Access::read(area), Access::write(area)]);
+        needs.into_iter().all(|need| self.allows(need) || !other.allows(need))
+    }
+
     /// Whether this role may do it where it was given. What belongs to the installation no role of an organisation allows.
     pub(crate) fn allows(self, need: Access) -> bool {
         let Access { area, verb } = need;
@@ -49,7 +55,8 @@ impl Role {
         match (self, verb) {
             (Self::Owner, _) | (Self::Auditor, Verb::Read) => true,
             (Self::Auditor, Verb::Write) => false,
-            (Self::Admin, _) => area != Area::Privacy,
+            (Self::Admin, Verb::Read) => true,
+            (Self::Admin, Verb::Write) => area != Area::Privacy,
             (Self::Developer, Verb::Read) => {
                 !matches!(area, Area::Audit | Area::Billing | Area::SignOn | Area::Privacy)
             }

@@ -17,11 +17,14 @@ pub(super) async fn org_exists(tx: &mut Connection, org_id: &str) -> Result<bool
 
 /// The organisation of a team.
 pub(super) async fn org_of_team(tx: &mut Connection, team_id: &str) -> Result<Option<String>, StoreError> {
-    sql::query_scalar("SELECT org_id FROM teams WHERE id = ? AND deleted_at IS NULL")
-        .bind(team_id)
-        .fetch_optional(tx)
-        .await
-        .doing("looking for a team")
+    sql::query_scalar(
+        "SELECT t.org_id FROM teams t JOIN orgs o ON o.id = t.org_id
+         WHERE t.id = ? AND t.deleted_at IS NULL AND o.deleted_at IS NULL",
+    )
+    .bind(team_id)
+    .fetch_optional(tx)
+    .await
+    .doing("looking for a team")
 }
 
 /// The organisation and the team of a project.
@@ -29,11 +32,45 @@ pub(super) async fn owners_of_project(
     tx: &mut Connection,
     project_id: &str,
 ) -> Result<Option<(String, Option<String>)>, StoreError> {
-    sql::query_as("SELECT org_id, team_id FROM projects WHERE id = ? AND deleted_at IS NULL")
-        .bind(project_id)
-        .fetch_optional(tx)
-        .await
-        .doing("looking for a project")
+    sql::query_as(
+        "SELECT p.org_id, p.team_id FROM projects p JOIN orgs o ON o.id = p.org_id
+         WHERE p.id = ? AND p.deleted_at IS NULL AND o.deleted_at IS NULL",
+    )
+    .bind(project_id)
+    .fetch_optional(tx)
+    .await
+    .doing("looking for a project")
+}
+
+/// Whether a place is in this organisation, and was not deleted.
+pub(crate) async fn place_exists(
+    tx: &mut Connection,
+    org_id: &str,
+    place: &Place,
+) -> Result<bool, StoreError> {
+    match place {
+        Place::Org => org_exists(tx, org_id).await,
+        Place::Team(id) => Ok(org_of_team(tx, id).await?.is_some_and(|owner| owner == org_id)),
+        Place::Project(id) => Ok(owners_of_project(tx, id).await?.is_some_and(|(owner, _)| owner == org_id)),
+    }
+}
+
+/// Whether somebody may do everything everywhere. `None`: there is nobody of this id, or they were disabled.
+pub(super) async fn installation_admin(
+    tx: &mut Connection,
+    principal_id: &str,
+) -> Result<Option<bool>, StoreError> {
+    let admin: Option<i64> = sql::query_scalar(
+        "SELECT installation_admin FROM users WHERE id = ? AND disabled_at IS NULL AND erased_at IS NULL
+         UNION ALL
+         SELECT 0 FROM service_accounts WHERE id = ? AND disabled_at IS NULL AND deleted_at IS NULL",
+    )
+    .bind(principal_id)
+    .bind(principal_id)
+    .fetch_optional(tx)
+    .await
+    .doing("looking for whoever has roles")?;
+    Ok(admin.map(|admin| admin != 0))
 }
 
 #[derive(FromRow)]
@@ -56,12 +93,8 @@ pub(crate) async fn grants_read(tx: &mut Connection, principal_id: &str) -> Resu
     .doing("reading roles")?;
     let grant = |row: BindingRow| {
         let role = Role::from_text(&row.role).ok_or(StoreError::Corrupt { what: "a role" })?;
-        let place = match row.place.as_str() {
-            "org" => Place::Org,
-            "team" => Place::Team(row.place_id),
-            "project" => Place::Project(row.place_id),
-            _ => return Err(StoreError::Corrupt { what: "the place of a role" }),
-        };
+        let place = Place::from_stored(&row.place, row.place_id)
+            .ok_or(StoreError::Corrupt { what: "the place of a role" })?;
         Ok(Grant { org_id: row.org_id, place, role })
     };
     rows.into_iter().map(grant).collect::<Result<_, _>>().map(Grants)

@@ -13,30 +13,51 @@ use crate::db::StoreError;
 /// Seconds after which a client should try again when the database was busy.
 const BUSY_RETRY_AFTER: &str = "1";
 
-/// What went wrong, as programs tell it apart. The texts never change.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+/// What went wrong, for programs. The texts never change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
+#[schema(as = ProblemCode)]
 pub(crate) enum Code {
     Unauthorized,
+    InvalidCredentials,
+    SessionEnded,
     Forbidden,
+    SignInRequired,
+    RegistrationClosed,
     ClientCertificateRequired,
     CertificateNameMismatch,
     ScopeMissing,
+    RoleTooPowerful,
+    InvitationForAnother,
+    EmailNotVerified,
     NotFound,
     MethodNotAllowed,
     InvalidJson,
     InvalidField,
     InvalidParameter,
     InvalidCursor,
+    InvalidLink,
+    MailNotConfigured,
     UnsupportedMediaType,
     BodyTooLarge,
     BodyUnreadable,
     CredentialAlreadyRegistered,
     KeyRevoked,
     NameTaken,
+    LastOwner,
+    ManagedBySignOn,
+    InvitationInvalid,
+    NotEmpty,
+    HomeOrganisation,
     ChangedMeanwhile,
     PreconditionFailed,
     TooMany,
+    TooManyRequests,
+    TooManyAttempts,
+    InvalidIdempotencyKey,
+    IdempotencyKeyReused,
+    RequestInProgress,
+    AnswerNotKept,
     InvalidEvent,
     InvalidPolicy,
     IntervalNotKept,
@@ -52,28 +73,45 @@ pub(crate) enum Code {
 impl Code {
     fn status(self) -> StatusCode {
         match self {
-            Self::Unauthorized => StatusCode::UNAUTHORIZED,
+            Self::Unauthorized | Self::InvalidCredentials | Self::SessionEnded => StatusCode::UNAUTHORIZED,
             Self::Forbidden
+            | Self::SignInRequired
+            | Self::RegistrationClosed
             | Self::ClientCertificateRequired
             | Self::CertificateNameMismatch
-            | Self::ScopeMissing => StatusCode::FORBIDDEN,
-            Self::NotFound => StatusCode::NOT_FOUND,
+            | Self::ScopeMissing
+            | Self::RoleTooPowerful
+            | Self::InvitationForAnother
+            | Self::EmailNotVerified => StatusCode::FORBIDDEN,
+            Self::NotFound | Self::InvitationInvalid => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::InvalidJson
             | Self::InvalidEvent
             | Self::InvalidParameter
             | Self::InvalidCursor
+            | Self::InvalidLink
+            | Self::InvalidIdempotencyKey
             | Self::BodyUnreadable => StatusCode::BAD_REQUEST,
-            Self::InvalidField | Self::InvalidPolicy | Self::IntervalNotKept | Self::RangeTooWide => {
-                StatusCode::UNPROCESSABLE_ENTITY
-            }
+            Self::InvalidField
+            | Self::InvalidPolicy
+            | Self::IdempotencyKeyReused
+            | Self::IntervalNotKept
+            | Self::RangeTooWide => StatusCode::UNPROCESSABLE_ENTITY,
+            Self::TooManyRequests | Self::TooManyAttempts => StatusCode::TOO_MANY_REQUESTS,
             Self::PreconditionFailed => StatusCode::PRECONDITION_FAILED,
             Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::CredentialAlreadyRegistered
             | Self::KeyRevoked
             | Self::NameTaken
+            | Self::MailNotConfigured
+            | Self::LastOwner
+            | Self::ManagedBySignOn
+            | Self::NotEmpty
+            | Self::HomeOrganisation
             | Self::ChangedMeanwhile
+            | Self::RequestInProgress
+            | Self::AnswerNotKept
             | Self::TooMany => StatusCode::CONFLICT,
             Self::TooManySubscribers
             | Self::Timeout
@@ -86,7 +124,7 @@ impl Code {
 }
 
 /// One field or parameter that was refused.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub(crate) struct Fault {
     /// Its name, as the client wrote it.
     pub(crate) field: String,
@@ -122,12 +160,14 @@ pub(crate) struct Problem {
     code: Code,
     detail: String,
     errors: Vec<Fault>,
+    /// Whole seconds.
+    retry_after: Option<u64>,
 }
 
 impl Problem {
     /// A problem with a sentence for the person who reads it.
     pub(crate) fn new(code: Code, detail: impl Into<String>) -> Self {
-        Self { code, detail: detail.into(), errors: Vec::new() }
+        Self::with_errors(code, detail, Vec::new())
     }
 
     /// There is no such thing under this id.
@@ -138,12 +178,18 @@ impl Problem {
     /// Some fields or parameters were refused; all of them are named.
     pub(crate) fn faults(code: Code, errors: Vec<Fault>) -> Self {
         let sentences: Vec<_> = errors.iter().map(Fault::sentence).collect();
-        Self { code, detail: sentences.join("; "), errors }
+        Self::with_errors(code, sentences.join("; "), errors)
     }
 
     /// Some parts of the request were refused, which `detail` sums up.
     pub(crate) fn with_errors(code: Code, detail: impl Into<String>, errors: Vec<Fault>) -> Self {
-        Self { code, detail: detail.into(), errors }
+        Self { code, detail: detail.into(), errors, retry_after: None }
+    }
+
+    /// Says after how many seconds it is worth trying again.
+    #[must_use]
+    pub(crate) fn retry_after(self, seconds: u64) -> Self {
+        Self { retry_after: Some(seconds), ..self }
     }
 
     /// What went wrong.
@@ -180,21 +226,30 @@ impl From<StoreError> for Problem {
 }
 
 /// The body of a problem. `type` is `about:blank`: `code` tells problems apart.
-#[derive(Serialize)]
-struct ProblemBody<'a> {
+#[derive(Serialize, utoipa::ToSchema)]
+#[schema(as = Problem)]
+pub(super) struct ProblemBody<'a> {
+    /// Always `about:blank`: `code` tells problems apart.
     #[serde(rename = "type")]
     kind: &'static str,
+    /// The status in words.
     title: &'a str,
+    /// The status of the answer.
+    #[schema(minimum = 400, maximum = 599)]
     status: u16,
     code: Code,
+    /// A sentence or more for the person who reads it. Not for programs: it may change.
     detail: &'a str,
+    /// Each field or parameter that was refused.
     #[serde(skip_serializing_if = "<[Fault]>::is_empty")]
+    #[schema(required = false)]
     errors: &'a [Fault],
 }
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let status = self.code.status();
+        let retry_after = self.retry_after;
         let body = ProblemBody {
             kind: "about:blank",
             title: status.canonical_reason().unwrap_or("Error"),
@@ -213,6 +268,9 @@ impl IntoResponse for Problem {
                 drop(set(RETRY_AFTER, BUSY_RETRY_AFTER));
             }
             _ => {}
+        }
+        if let Some(seconds) = retry_after {
+            response.headers_mut().insert(RETRY_AFTER, seconds.into());
         }
         response
     }

@@ -1,0 +1,9 @@
+//! Who has which role where: in an organisation, its teams and its projects. Roles are given by hand, by an invitation, or by the groups
+//! of a sign-on provider; each stands for itself, and the strongest holds.
+
+mod bind;
+mod id;
+mod store;
+
+pub(crate) use bind::{MANUAL, Source, role_accept, role_bind, role_unbind, roles_from_sign_on};
+pub(crate) use store::{Binding, bindings_of};
