@@ -53,5 +53,8 @@ pub use http::tls::{DEFAULT_TLS_RELOAD_INTERVAL, TlsConfig, TlsError};
 pub use import::{ImportError, ImportProgress, ImportReport, ImportedTable, ledger_import};
 pub use intake::EventIntake;
 pub use rollup::Retention;
-pub use secrets::{MasterKey, MasterKeyError, UnsealError};
+pub use secrets::{
+    MasterKey, MasterKeyError, RotationError, SecretsReport, SecretsTable, UnsealError, secrets_check,
+    secrets_rotate,
+};
 pub use usage::{UsageFeeds, UsageSink, UsageSinks, UsageSubscription};

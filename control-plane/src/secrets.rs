@@ -1,32 +1,37 @@
 //! Secrets at rest: sealed with AES-256-GCM under the master key.
 //!
-//! A sealed secret is `key id (1 byte) | nonce (12 bytes) | ciphertext | tag (16 bytes)`. The key id is derived from the
-//! master key, so that rotation can tell which key a row needs. What the secret belongs to is authenticated along with it:
-//! a row copied to another project does not open. Nonces are random: safe for some four billion seals under one key
-//! (NIST SP 800-38D, section 8.3), and an installation makes a few thousand.
+//! What a secret belongs to is authenticated along with it: a row copied to another project does not open. Nonces are random:
+//! safe for some four billion seals under one key (NIST SP 800-38D, section 8.3), and an installation makes a few thousand.
+//! While one master key takes another's place, both open, and the first seals; `rotation` brings what is stored under it.
+
+mod key;
+mod rotation;
+mod sealed;
+mod store;
 
 use std::fmt;
-use std::io;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use base64::Engine as _;
-use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE, URL_SAFE_NO_PAD};
 use mindweave_policy::Secret;
-use ring::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use zeroize::Zeroizing;
 
-use crate::entropy::{self, NoEntropy};
+use crate::entropy::NoEntropy;
 
-/// Length of a master key.
-const KEY_BYTES: usize = 32;
-/// What is hashed before the key to get its id: the id must not be the start of a plain hash of the key.
-const KEY_ID_CONTEXT: &[u8] = b"mindweave master key id\0";
+use key::Key;
+pub use rotation::{RotationError, SecretsReport, SecretsTable, secrets_check, secrets_rotate};
 
-/// The key that stored secrets are sealed with. Wiped when dropped, shown nowhere.
+/// A key's text is far shorter; more is another file.
+const MAX_KEY_FILE_BYTES: u64 = 4_096;
+/// Most keys that open what was sealed before: a rotation has one, one that was broken off has two.
+const MAX_PREVIOUS: usize = 8;
+
+/// The key that stored secrets are sealed with, and those that still open what was sealed before. Wiped when dropped, shown
+/// nowhere. Cheap to clone: there is one copy of each key.
 #[derive(Clone)]
 pub struct MasterKey {
-    id: u8,
-    bytes: Zeroizing<[u8; KEY_BYTES]>,
+    current: Key,
+    previous: Vec<Key>,
 }
 
 /// Why a master key was refused.
@@ -35,6 +40,9 @@ pub enum MasterKeyError {
     /// The text is not a key.
     #[error("a master key is 32 bytes, written as 64 hexadecimal digits or as base64")]
     Malformed,
+    /// More previous keys than any rotation has.
+    #[error("there are more than {MAX_PREVIOUS} previous master keys")]
+    TooMany,
     /// The file with the key could not be read.
     #[error("the master key file {path} cannot be read")]
     File {
@@ -57,20 +65,25 @@ pub enum UnsealError {
     Altered,
 }
 
+/// How a secret that opened was sealed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Under {
+    /// As it would be now.
+    Current,
+    /// Under the current key, in a form of before.
+    OlderForm,
+    /// Under a previous key.
+    Previous,
+}
+
 impl MasterKey {
     /// Reads a key from text: 64 hexadecimal digits or base64 of 32 bytes; blanks around it are ignored.
     ///
     /// # Errors
     /// [`MasterKeyError::Malformed`], which never repeats the text.
     pub fn from_text(text: &str) -> Result<Self, MasterKeyError> {
-        let text = text.trim().as_bytes();
-        let decoded = from_hex(text).or_else(|| {
-            let engines = [&STANDARD, &STANDARD_NO_PAD, &URL_SAFE, &URL_SAFE_NO_PAD];
-            engines.iter().find_map(|engine| engine.decode(text).ok())
-        });
-        let decoded = Zeroizing::new(decoded.ok_or(MasterKeyError::Malformed)?);
-        let bytes = <[u8; KEY_BYTES]>::try_from(decoded.as_slice()).map_err(|_| MasterKeyError::Malformed)?;
-        Ok(Self::from_bytes(bytes))
+        let current = Key::from_text(text).ok_or(MasterKeyError::Malformed)?;
+        Ok(Self { current, previous: Vec::new() })
     }
 
     /// Reads a key from a file that holds such a text.
@@ -78,9 +91,40 @@ impl MasterKey {
     /// # Errors
     /// See [`MasterKeyError`].
     pub fn from_file(path: &Path) -> Result<Self, MasterKeyError> {
-        let text = std::fs::read_to_string(path)
-            .map_err(|cause| MasterKeyError::File { path: path.to_owned(), cause })?;
-        Self::from_text(&Zeroizing::new(text))
+        Self::from_text(Self::file_text(path)?.expose_secret())
+    }
+
+    /// The text of a file that holds one key or several.
+    ///
+    /// # Errors
+    /// [`MasterKeyError::File`].
+    pub fn file_text(path: &Path) -> Result<Secret, MasterKeyError> {
+        let failed = |cause| MasterKeyError::File { path: path.to_owned(), cause };
+        let file = std::fs::File::open(path).map_err(failed)?;
+        let capacity = usize::try_from(MAX_KEY_FILE_BYTES).unwrap_or_default();
+        // Room for all of it at once: a text that grows leaves copies behind.
+        let mut text = Zeroizing::new(String::with_capacity(capacity.saturating_add(1)));
+        file.take(MAX_KEY_FILE_BYTES).read_to_string(&mut text).map_err(failed)?;
+        Ok(Secret::new(std::mem::take(&mut *text)))
+    }
+
+    /// Has this key open what other keys sealed, too. The text has one key or several, with blanks, line ends or commas between
+    /// them; the current key among them means nothing.
+    ///
+    /// # Errors
+    /// When one of them is no key, or there are too many.
+    pub fn opening(mut self, text: &str) -> Result<Self, MasterKeyError> {
+        let apart = |char: char| char.is_whitespace() || char == ',';
+        for text in text.split(apart).filter(|text| !text.is_empty()) {
+            let key = Key::from_text(text).ok_or(MasterKeyError::Malformed)?;
+            if key.id() != self.current.id() && !self.previous.iter().any(|known| known.id() == key.id()) {
+                self.previous.push(key);
+            }
+        }
+        if self.previous.len() > MAX_PREVIOUS {
+            return Err(MasterKeyError::TooMany);
+        }
+        Ok(self)
     }
 
     /// A new random key as text, for a key file or a secret store.
@@ -88,20 +132,17 @@ impl MasterKey {
     /// # Errors
     /// When the operating system has no random bytes.
     pub fn generate_text() -> Result<Secret, NoEntropy> {
-        let bytes = Zeroizing::new(entropy::bytes::<KEY_BYTES>()?);
-        Ok(Secret::new(bytes.iter().map(|byte| format!("{byte:02x}")).collect()))
+        Key::generate_text()
     }
 
-    fn from_bytes(bytes: [u8; KEY_BYTES]) -> Self {
-        let mut digest = ring::digest::Context::new(&ring::digest::SHA256);
-        digest.update(KEY_ID_CONTEXT);
-        digest.update(&bytes);
-        let id = digest.finish().as_ref().first().copied().unwrap_or_default(); // a SHA-256 is never empty
-        Self { id, bytes: Zeroizing::new(bytes) }
+    /// A name for the key that seals, for people who compare servers: says nothing of the key itself.
+    pub fn id(&self) -> String {
+        self.current.id().to_string()
     }
 
-    fn cipher(&self) -> Option<LessSafeKey> {
-        UnboundKey::new(&AES_256_GCM, self.bytes.as_slice()).ok().map(LessSafeKey::new)
+    /// Names like [`Self::id`] for the keys that only open.
+    pub fn previous_ids(&self) -> Vec<String> {
+        self.previous.iter().map(|key| key.id().to_string()).collect()
     }
 
     /// Seals a secret for its owner (for example `upstream:prj_...`), which must be given again to open it.
@@ -109,47 +150,55 @@ impl MasterKey {
     /// # Errors
     /// When the operating system has no random bytes.
     pub(crate) fn seal(&self, owner: &str, secret: &Secret) -> Result<Vec<u8>, NoEntropy> {
-        let nonce = entropy::bytes::<NONCE_LEN>()?;
-        let mut body = secret.expose_secret().as_bytes().to_vec();
-        let cipher = self.cipher().ok_or(NoEntropy)?; // the key always has the right length
-        cipher
-            .seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), Aad::from(owner), &mut body)
-            .map_err(|_| NoEntropy)?; // only fails for a secret of 64 GiB
-        Ok([&[self.id][..], &nonce, &body].concat())
+        sealed::seal(&self.current, owner, secret)
     }
 
-    /// Opens what [`Self::seal`] sealed for this owner.
+    /// Opens what [`Self::seal`] sealed for this owner, now or under a previous key.
     ///
     /// # Errors
     /// See [`UnsealError`].
     pub(crate) fn open(&self, owner: &str, sealed: &[u8]) -> Result<Secret, UnsealError> {
-        let (key_id, rest) = sealed.split_first().ok_or(UnsealError::Altered)?;
-        if *key_id != self.id {
-            return Err(UnsealError::OtherKey);
-        }
-        let (nonce, body) = rest.split_first_chunk::<NONCE_LEN>().ok_or(UnsealError::Altered)?;
-        let mut body = Zeroizing::new(body.to_vec());
-        let cipher = self.cipher().ok_or(UnsealError::Altered)?;
-        let opened = cipher
-            .open_in_place(Nonce::assume_unique_for_key(*nonce), Aad::from(owner), &mut body)
-            .map_err(|_| UnsealError::Altered)?;
-        let text = std::str::from_utf8(opened).map_err(|_| UnsealError::Altered)?;
-        Ok(Secret::new(text.to_owned()))
+        self.open_and_tell(owner, sealed).map(|(secret, _)| secret)
     }
+
+    /// The same, and how it was sealed.
+    ///
+    /// # Errors
+    /// See [`UnsealError`].
+    pub(crate) fn open_and_tell(&self, owner: &str, sealed: &[u8]) -> Result<(Secret, Under), UnsealError> {
+        let mut refused = UnsealError::OtherKey;
+        for (place, key) in std::iter::once(&self.current).chain(&self.previous).enumerate() {
+            match sealed::open(key, owner, sealed) {
+                Ok((secret, _)) if place > 0 => return Ok((secret, Under::Previous)),
+                Ok((secret, sealed::Form::Second)) => return Ok((secret, Under::Current)),
+                Ok((secret, sealed::Form::First)) => return Ok((secret, Under::OlderForm)),
+                Err(UnsealError::Altered) => refused = UnsealError::Altered,
+                Err(UnsealError::OtherKey) => {}
+            }
+        }
+        Err(refused)
+    }
+}
+
+/// For whom the secret of somebody's authenticator app is sealed.
+pub(crate) fn totp_owner(user_id: &str) -> String {
+    format!("totp:{user_id}")
+}
+
+/// For whom the client secret of a sign-on provider is sealed.
+pub(crate) fn sign_on_owner(provider_id: &str) -> String {
+    format!("oidc:{provider_id}")
+}
+
+/// For whom the answer to a request with an `Idempotency-Key` is sealed.
+pub(crate) fn idempotent_owner(caller: &str, key: &str) -> String {
+    format!("idempotent:{caller}:{key}")
 }
 
 impl fmt::Debug for MasterKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("MasterKey(..)")
     }
-}
-
-fn from_hex(text: &[u8]) -> Option<Vec<u8>> {
-    if text.len() != KEY_BYTES * 2 {
-        return None;
-    }
-    let (pairs, _) = text.as_chunks::<2>();
-    pairs.iter().map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()).collect()
 }
 
 #[cfg(test)]

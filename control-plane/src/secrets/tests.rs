@@ -1,9 +1,13 @@
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+
+use super::key::KEY_BYTES;
 use super::*;
 
 const OWNER: &str = "upstream:prj_1";
 
 fn key(byte: u8) -> MasterKey {
-    MasterKey::from_bytes([byte; KEY_BYTES])
+    MasterKey { current: Key::from_bytes(Zeroizing::new([byte; KEY_BYTES])), previous: Vec::new() }
 }
 
 fn secret() -> Secret {
