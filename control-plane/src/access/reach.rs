@@ -72,6 +72,37 @@ impl Reach {
         }
     }
 
+    /// Adds a condition, ` AND (..)`, on a table of what teams have, of whose organisations it is not: `team_id` is the name of its column.
+    pub(crate) fn limit_to_teams(&self, sql: &mut QueryBuilder, team_id: &'static str) {
+        if !self.everything {
+            sql.push(" AND ");
+            push_in(sql, team_id, &self.teams);
+        }
+    }
+
+    /// Adds a condition, ` AND (..)`, on a table with the ids of organisations and of their projects. Whoever sees whole organisations
+    /// is told apart by the former alone.
+    pub(crate) fn limit_to_owners(
+        &self,
+        sql: &mut QueryBuilder,
+        org_id: &'static str,
+        project_id: &'static str,
+    ) {
+        if self.everything {
+            return;
+        }
+        sql.push(" AND (");
+        push_in(sql, org_id, &self.orgs);
+        if !self.teams.is_empty() || !self.projects.is_empty() {
+            sql.push(" OR ").push(project_id).push(" IN (SELECT id FROM projects WHERE ");
+            push_in(sql, "team_id", &self.teams);
+            sql.push(" OR ");
+            push_in(sql, "id", &self.projects);
+            sql.push(")");
+        }
+        sql.push(")");
+    }
+
     /// Adds a condition, ` AND (..)`, on a table with projects' ids: `project_id` is the name of its column.
     pub(crate) fn limit_to_projects(&self, sql: &mut QueryBuilder, project_id: &'static str) {
         if self.everything {

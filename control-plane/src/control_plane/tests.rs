@@ -6,6 +6,7 @@ mod governance_decisions;
 mod governance_limits;
 mod governance_policies;
 mod governance_replay;
+mod people;
 mod refusals;
 mod replicas;
 mod usage;
