@@ -27,7 +27,7 @@ const IMPORTS: [(&str, &[&str]); 11] = [
         "mindweave-control-plane",
         &["mindweave-eventlog", "mindweave-identity", "mindweave-metering", "mindweave-policy", TEST_SERVERS],
     ),
-    ("mindweave-identity", &["mindweave-policy"]),
+    ("mindweave-identity", &["mindweave-policy", TEST_SERVERS]),
     ("mindweave-kafka", &["mindweave-eventlog", TEST_SERVERS]),
     ("mindweave-simulator", &[]),
     ("mindweave-eventlog", &["mindweave-metering"]),

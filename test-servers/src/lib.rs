@@ -13,10 +13,12 @@
 mod cache;
 mod certificates;
 mod kafka;
+mod passkeys;
 mod ports;
 mod postgres;
 mod process;
 
 pub use certificates::{Certificate, TestCa};
 pub use kafka::{Kafka, KafkaOptions, SASL_PASSWORD, SASL_USER, Security};
+pub use passkeys::PasskeyBrowser;
 pub use postgres::{Postgres, PostgresOptions, Tls, timescale};
