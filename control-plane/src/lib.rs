@@ -36,6 +36,7 @@ mod shares;
 mod snapshot;
 mod stored;
 mod tasks;
+mod teams;
 #[cfg(test)]
 mod testing;
 mod usage;

@@ -80,6 +80,22 @@ impl Reach {
         }
     }
 
+    /// Adds a condition, ` AND (..)`, on a list of teams: `id` and `org_id` are the names of its columns.
+    pub(crate) fn limit_to_teams_and_orgs(
+        &self,
+        sql: &mut QueryBuilder,
+        id: &'static str,
+        org_id: &'static str,
+    ) {
+        if !self.everything {
+            sql.push(" AND (");
+            push_in(sql, org_id, &self.orgs);
+            sql.push(" OR ");
+            push_in(sql, id, &self.teams);
+            sql.push(")");
+        }
+    }
+
     /// Adds a condition, ` AND (..)`, on a table with the ids of organisations and of their projects. Whoever sees whole organisations
     /// is told apart by the former alone.
     pub(crate) fn limit_to_owners(

@@ -81,11 +81,15 @@ struct BindingRow {
     role: String,
 }
 
-/// All roles of a person or a service account.
+/// All roles of a person or a service account. One in what was deleted is none.
 pub(crate) async fn grants_read(tx: &mut Connection, principal_id: &str) -> Result<Grants, StoreError> {
     let rows: Vec<BindingRow> = sql::query_as(
         "SELECT b.org_id, b.place, b.place_id, b.role FROM role_bindings b JOIN orgs o ON o.id = b.org_id
-         WHERE b.principal_id = ? AND o.deleted_at IS NULL ORDER BY b.id",
+         WHERE b.principal_id = ? AND o.deleted_at IS NULL
+             AND (b.place = 'org'
+                 OR EXISTS (SELECT 1 FROM teams t WHERE t.id = b.place_id AND t.deleted_at IS NULL)
+                 OR EXISTS (SELECT 1 FROM projects p WHERE p.id = b.place_id AND p.deleted_at IS NULL))
+         ORDER BY b.id",
     )
     .bind(principal_id)
     .fetch_all(tx)

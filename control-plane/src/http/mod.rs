@@ -10,6 +10,7 @@ pub(crate) mod problem;
 pub(crate) mod query;
 pub(crate) mod router;
 pub(crate) mod server;
+pub(crate) mod sorting;
 pub(crate) mod tls;
 mod write_deadline;
 

@@ -19,7 +19,7 @@ use super::problem::{Code, Problem};
 use super::{openapi, origin};
 use crate::app::App;
 use crate::proxies::{Door, Tokens};
-use crate::{analytics, credentials, governance, keys, orgs, projects, proxies, usage};
+use crate::{analytics, credentials, governance, keys, members, orgs, projects, proxies, teams, usage};
 
 /// Longest body of any request: names, labels and a credential fit many times over.
 const MAX_BODY_BYTES: usize = 64 * 1024;
@@ -69,6 +69,8 @@ fn protected_routes(tokens: Tokens) -> OpenApiRouter<App> {
         .merge(usage::routes().into())
         .merge(analytics::routes().into())
         .merge(orgs::routes())
+        .merge(teams::routes())
+        .merge(members::routes())
         .merge(proxies::routes(tokens).into())
         .merge(governance::routes().layer(DefaultBodyLimit::max(MAX_POLICY_BODY_BYTES)).into())
 }

@@ -2,8 +2,14 @@
 //! of a sign-on provider; each stands for itself, and the strongest holds.
 
 mod bind;
+mod edit;
 mod id;
+mod list;
+mod routes;
 mod store;
 
 pub(crate) use bind::{MANUAL, Source, role_accept, role_bind, role_unbind, roles_from_sign_on};
+pub(crate) use edit::read_role;
+pub(crate) use id::generate as id_generate;
+pub(crate) use routes::routes;
 pub(crate) use store::{Binding, bindings_of};

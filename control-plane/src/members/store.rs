@@ -27,8 +27,9 @@ pub(crate) struct Binding {
     pub(crate) created_at: Timestamp,
 }
 
+/// A role as it is stored.
 #[derive(FromRow)]
-struct BindingRow {
+pub(super) struct BindingRow {
     place: String,
     place_id: String,
     role: String,

@@ -4,7 +4,6 @@ use axum::Json;
 use axum::extract::{Path, State};
 use jiff::tz::TimeZone;
 use mindweave_metering::OrgId;
-use serde_json::json;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 

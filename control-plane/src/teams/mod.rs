@@ -1,0 +1,6 @@
+//! Teams: groups of projects with roles of their own.
+
+mod routes;
+mod store;
+
+pub(crate) use routes::routes;
