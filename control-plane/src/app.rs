@@ -7,6 +7,7 @@ use mindweave_metering::{OrgId, ProjectId, QuotaId};
 
 use crate::db::Db;
 use crate::governance::{Checker, Replays, ReservedSource};
+use crate::identity::Identity;
 use crate::secrets::MasterKey;
 use crate::snapshot::Publisher;
 use crate::tasks::Stop;
@@ -20,6 +21,7 @@ pub(crate) struct App {
     pub(crate) live: LiveEvents,
     pub(crate) master_key: MasterKey,
     pub(crate) home: Arc<Home>,
+    pub(crate) identity: Arc<Identity>,
     pub(crate) checker: Checker,
     pub(crate) replays: Replays,
     pub(crate) reserved: ReservedSource,

@@ -4,8 +4,11 @@ use std::net::SocketAddr;
 
 use mindweave_policy::{PolicyCompiler, Secret};
 
+use crate::audit::AuditTopic;
 use crate::db::{Database, DatabaseOptions};
+use crate::http::settings::HttpSettings;
 use crate::http::tls::TlsConfig;
+use crate::identity::IdentitySettings;
 use crate::intake::EventIntake;
 use crate::rollup::Retention;
 use crate::secrets::MasterKey;
@@ -33,8 +36,14 @@ pub struct ControlPlaneConfig {
     pub master_key: MasterKey,
     /// Takes events of other producers than our proxies; without it, there are no such requests.
     pub events: Option<EventIntake>,
+    /// Where entries of the audit log are told, beside their table.
+    pub audit_topic: Option<AuditTopic>,
+    /// Who may register, how long sessions last, how mails are sent.
+    pub identity: IdentitySettings,
     /// How long usage is kept.
     pub retention: Retention,
+    /// Load balancers, browsers, rates.
+    pub http: HttpSettings,
 }
 
 impl ControlPlaneConfig {
@@ -50,7 +59,10 @@ impl ControlPlaneConfig {
             policy_compiler: PolicyCompiler::in_process(),
             master_key,
             events: None,
+            audit_topic: None,
+            identity: IdentitySettings::default(),
             retention: Retention::default(),
+            http: HttpSettings::default(),
         }
     }
 }

@@ -12,6 +12,7 @@ use tokio::sync::watch::Receiver;
 use tokio::time::MissedTickBehavior;
 
 use crate::app::App;
+use crate::audit::{self, AuditTopic};
 use crate::clock;
 use crate::config::ControlPlaneConfig;
 use crate::db::{Db, OpenError, StoreError, Topic};
@@ -19,8 +20,13 @@ use crate::entropy::NoEntropy;
 use crate::governance::{Checker, Replays, ReservedSource, ReservedView};
 use crate::http::auth::{AdminToken, Gate};
 use crate::http::problem::chain;
+use crate::http::idempotency::requests_prune;
+use crate::http::rates::Rates;
+use crate::http::router::{self, Edge};
+use crate::http::security_headers::Transport;
+use crate::http::server;
 use crate::http::tls::{Tls, TlsError};
-use crate::http::{router, server};
+use crate::identity::{self, IdentityError};
 use crate::intake::{self, Desk};
 use crate::leadership::Leadership;
 use crate::metrics;
@@ -82,6 +88,9 @@ pub enum StartError {
     /// TLS cannot be served with the files that are configured.
     #[error("the control plane cannot serve TLS")]
     Tls(#[from] TlsError),
+    /// Mails or passwords cannot be handled as they are configured.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
     /// No random bytes.
     #[error(transparent)]
     Entropy(#[from] NoEntropy),
@@ -156,17 +165,20 @@ impl ControlPlane {
         let local_addr = listener.local_addr().map_err(listen_failed)?;
         let live = LiveEvents::new(db.engine());
         let mut tasks = Tasks::new();
+        let listens = (local_addr, config.tls.is_some());
         let tls = config.tls.map(|tls| Tls::start(tls, &mut tasks)).transpose()?;
         let reserved = ReservedSource::default();
         let kept = config.retention.raw;
         let desk = |events| Arc::new(Desk::new(events, publisher.snapshots(), home.org_id.clone(), kept));
         let desk = config.events.map(desk);
+        let identity = identity::start(config.identity, listens, &db, &mut tasks)?;
         let app = App {
             db: db.clone(),
             publisher: Arc::clone(&publisher),
             live: live.clone(),
             master_key: config.master_key,
             home,
+            identity,
             checker: Checker::new(config.policy_compiler),
             replays: Replays::default(),
             reserved: Arc::clone(&reserved),
@@ -189,12 +201,14 @@ impl ControlPlane {
         spawn_token_refresh(&mut tasks, &tokens);
         let door = Door::new(tokens, tls.clone());
         let events = desk.as_ref().map(|desk| intake::routes(Arc::clone(desk), token.clone()));
-        let gate = Gate { admin: token, db: db.clone() };
-        let router = router::build(app, gate, internal, door, events.unwrap_or_default());
+        let gate = Gate { admin: token, db: db.clone(), rates: Rates::new(config.http.rate_limits) };
+        let edge = Edge::new(config.http, Transport::of(tls.as_ref()));
+        let router = router::build(app, gate, edge, internal, door, events.unwrap_or_default());
         tasks.spawn("api", server::serve(listener, router, tls, tasks.stop()));
         let leadership = Leadership::seek(&mut tasks, &db);
         let reaches_database = leadership.reaches_database();
         spawn_background(&mut tasks, &db, &publisher, &leadership, config.retention);
+        spawn_audit(&mut tasks, &db, &leadership, config.audit_topic);
         Ok(Self { local_addr, db, publisher, ingest, feeds, reserved, reaches_database, desk, tasks })
     }
 
@@ -312,10 +326,30 @@ fn spawn_background(
         let db = rollup.clone();
         async move { report("rollup", rollup_run(&db, clock::now()).await) }
     });
+    let requests = db.clone();
+    leadership.spawn_periodic(tasks, "idempotent_requests", RETENTION_PERIOD, move || {
+        let db = requests.clone();
+        async move { report("idempotent_requests", requests_prune(&db, clock::now()).await) }
+    });
     let db = db.clone();
     leadership.spawn_periodic(tasks, "retention", RETENTION_PERIOD, move || {
         let db = db.clone();
         async move { report("retention", storage_run(&db, &retention, clock::now()).await) }
+    });
+}
+
+/// Tells others of the audit log.
+fn spawn_audit(tasks: &mut Tasks, db: &Db, leadership: &Leadership, topic: Option<AuditTopic>) {
+    let (heads, log) = (Arc::new(audit::Heads::default()), db.clone());
+    leadership.spawn_periodic(tasks, "audit_heads", audit::HEADS_PERIOD, move || {
+        let (heads, db) = (Arc::clone(&heads), log.clone());
+        async move { report("audit_heads", heads.tell(&db).await) }
+    });
+    let Some(topic) = topic else { return };
+    let (db, stop) = (db.clone(), tasks.stop());
+    leadership.spawn_periodic(tasks, "audit_topic", audit::TELL_PERIOD, move || {
+        let (db, topic, stop) = (db.clone(), topic.clone(), stop.clone());
+        async move { report("audit_topic", audit::tell(&db, &topic, stop).await) }
     });
 }
 

@@ -42,6 +42,10 @@ mod testing;
 mod usage;
 mod watch;
 
+pub use audit::{
+    Anchor, AuditFault, AuditFaultKind, AuditMessage, AuditSink, AuditTopic, ExportError, ExportReport,
+    NotTold, export_verify,
+};
 pub use config::ControlPlaneConfig;
 pub use control_plane::{ControlPlane, StartError};
 pub use db::{
@@ -50,7 +54,10 @@ pub use db::{
 };
 pub use entropy::NoEntropy;
 pub use governance::ReservedView;
+pub use http::rates::{DEFAULT_ADDRESS_RATE, DEFAULT_CALLER_RATE, RateLimits};
+pub use http::settings::HttpSettings;
 pub use http::tls::{DEFAULT_TLS_RELOAD_INTERVAL, TlsConfig, TlsError};
+pub use identity::{IdentityError, IdentitySettings, Registration};
 pub use import::{ImportError, ImportProgress, ImportReport, ImportedTable, ledger_import};
 pub use intake::EventIntake;
 pub use rollup::Retention;

@@ -5,5 +5,5 @@ mod delivery;
 mod message;
 
 pub use address::{SmtpUrl, SmtpUrlFault};
-pub use delivery::{MAX_QUEUED_MAILS, Mailer, MailSettings, MailStartError, NotQueued};
+pub use delivery::{MAX_QUEUED_MAILS, MailSettings, MailStartError, Mailer, NotQueued};
 pub use message::{Mail, Sender, is_address};

@@ -82,9 +82,8 @@ impl SmtpUrl {
 }
 
 fn login(url: &Url) -> Result<Option<(String, Secret)>, SmtpUrlFault> {
-    let decoded = |text: &str| {
-        percent_decode_str(text).decode_utf8().map(String::from).map_err(|_| SmtpUrlFault::Form)
-    };
+    let decoded =
+        |text: &str| percent_decode_str(text).decode_utf8().map(String::from).map_err(|_| SmtpUrlFault::Form);
     match (url.username(), url.password()) {
         ("", None) => Ok(None),
         ("", Some(_)) | (_, None) => Err(SmtpUrlFault::Form),
@@ -135,8 +134,16 @@ mod tests {
     #[test]
     fn what_is_no_address_or_would_give_a_password_away_is_refused() {
         for text in [
-            "", "mail.example.com", "http://mail.example.com", "smtp://", "smtp://host?tls=opportunistic", "smtps://host?tls=none",
-            "smtp://user@host", "smtp://:password@host", "smtp://host/path", "smtp://host:99999",
+            "",
+            "mail.example.com",
+            "http://mail.example.com",
+            "smtp://",
+            "smtp://host?tls=opportunistic",
+            "smtps://host?tls=none",
+            "smtp://user@host",
+            "smtp://:password@host",
+            "smtp://host/path",
+            "smtp://host:99999",
         ] {
             assert_eq!(SmtpUrl::parse(text).unwrap_err(), SmtpUrlFault::Form, "{text}");
         }

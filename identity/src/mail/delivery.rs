@@ -143,11 +143,9 @@ fn transport(settings: &MailSettings) -> Result<Transport, MailStartError> {
         Protection::StartTls => Tls::Required(tls_parameters(settings)?),
         Protection::Tls => Tls::Wrapper(tls_parameters(settings)?),
     };
-    let mut builder =
-        Transport::builder_dangerous(host).port(*port).tls(tls).timeout(Some(ATTEMPT_TIMEOUT));
+    let mut builder = Transport::builder_dangerous(host).port(*port).tls(tls).timeout(Some(ATTEMPT_TIMEOUT));
     if let Some((user, password)) = login {
-        builder =
-            builder.credentials(Credentials::new(user.clone(), password.expose_secret().to_owned()));
+        builder = builder.credentials(Credentials::new(user.clone(), password.expose_secret().to_owned()));
     }
     Ok(builder.build())
 }

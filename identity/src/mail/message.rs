@@ -45,10 +45,8 @@ impl Mail {
     pub(super) fn message(&self, from: &Sender) -> Option<Message> {
         let to: Address = self.to.parse().ok()?;
         // So that no vacation notice answers (RFC 3834, section 5).
-        let automatic = HeaderValue::new(
-            HeaderName::new_from_ascii_str("Auto-Submitted"),
-            "auto-generated".to_owned(),
-        );
+        let automatic =
+            HeaderValue::new(HeaderName::new_from_ascii_str("Auto-Submitted"), "auto-generated".to_owned());
         Message::builder()
             .from(from.0.clone())
             .to(Mailbox::new(None, to))
@@ -76,7 +74,11 @@ mod tests {
     #[test]
     fn a_mail_cannot_get_more_headers_or_receivers_than_it_has() {
         let from = Sender::parse("MindWeave <mindweave@example.com>").unwrap();
-        let mail = |to: &str, subject: &str| Mail { to: to.to_owned(), subject: subject.to_owned(), text: "Hello".to_owned() };
+        let mail = |to: &str, subject: &str| Mail {
+            to: to.to_owned(),
+            subject: subject.to_owned(),
+            text: "Hello".to_owned(),
+        };
         assert!(mail("a@example.com, b@example.com", "x").message(&from).is_none());
         assert!(mail("a@example.com\r\nBcc: b@example.com", "x").message(&from).is_none());
         let sent = mail("a@example.com", "x\r\nBcc: b@example.com").message(&from).unwrap().formatted();
@@ -87,7 +89,8 @@ mod tests {
 
     #[test]
     fn nothing_of_a_mail_is_in_debug_output() {
-        let mail = Mail { to: "a@example.com".into(), subject: "s".into(), text: "https://x/?token=mwo_1".into() };
+        let mail =
+            Mail { to: "a@example.com".into(), subject: "s".into(), text: "https://x/?token=mwo_1".into() };
         assert_eq!(format!("{mail:?}"), "Mail(..)");
     }
 }

@@ -112,8 +112,7 @@ impl PasswordHasher {
         let (password, stored) = (normalised(password), stored.unwrap_or(&self.decoy).to_owned());
         let parameters = self.parameters.clone();
         let verified = self.run(move |argon2| {
-            let hash =
-                PasswordHash::new(&stored).map_err(|error| HashError::Argon2(error.to_string()))?;
+            let hash = PasswordHash::new(&stored).map_err(|error| HashError::Argon2(error.to_string()))?;
             let right = argon2.verify_password(password.as_bytes(), &hash).is_ok();
             let outdated = Params::try_from(&hash).ok().is_none_or(|used| {
                 (used.m_cost(), used.t_cost(), used.p_cost())
@@ -210,9 +209,8 @@ mod tests {
     #[tokio::test]
     async fn more_than_can_wait_are_told_to_come_back() {
         let hasher = quick();
-        let hold = Arc::clone(&hasher.running).acquire_many_owned(
-            u32::try_from(hasher.running.available_permits()).unwrap(),
-        );
+        let hold = Arc::clone(&hasher.running)
+            .acquire_many_owned(u32::try_from(hasher.running.available_permits()).unwrap());
         let hold = hold.await.unwrap();
         let waiting: Vec<_> = (0..MOST_WAITING)
             .map(|_| {

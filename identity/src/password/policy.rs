@@ -28,7 +28,9 @@ pub enum PasswordFault {
     #[error("must not contain your name or e-mail address")]
     Personal,
     /// It is among those that are tried first.
-    #[error("is one that many people use, so it is tried first; choose another, for example four random words")]
+    #[error(
+        "is one that many people use, so it is tried first; choose another, for example four random words"
+    )]
     Common,
     /// One short piece, again and again, or a run of the keyboard or the alphabet.
     #[error("repeats itself; choose one that does not, for example four random words")]
@@ -83,7 +85,8 @@ fn common() -> &'static BTreeSet<&'static str> {
 /// Whether a password is nothing but a short piece again and again, or a run.
 fn is_repetitive(password: &str) -> bool {
     let chars: Vec<char> = password.chars().collect();
-    let repeats = (1..=WORTH_OF_A_PIECE).any(|piece| chars.iter().zip(chars.iter().skip(piece)).all(|(a, b)| a == b));
+    let repeats =
+        (1..=WORTH_OF_A_PIECE).any(|piece| chars.iter().zip(chars.iter().skip(piece)).all(|(a, b)| a == b));
     let step = |pair: &[char; 2]| i64::from(u32::from(pair[1])) - i64::from(u32::from(pair[0]));
     let mut steps = chars.array_windows().map(step);
     let first = steps.next();
@@ -145,7 +148,10 @@ mod tests {
         assert!(entries.len() > 1_000, "{}", entries.len());
         for entry in entries {
             assert_eq!(*entry, entry.to_lowercase());
-            assert!(entry.chars().count() >= MIN_PASSWORD_CHARS || core(entry) == *entry, "{entry} is never asked for");
+            assert!(
+                entry.chars().count() >= MIN_PASSWORD_CHARS || core(entry) == *entry,
+                "{entry} is never asked for"
+            );
         }
     }
 

@@ -1,0 +1,56 @@
+//! What of identity is made at the start, and what runs in the background.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use mindweave_identity::mail::{MailStartError, Mailer};
+use mindweave_identity::password::{HashError, PasswordHasher};
+
+use super::requests::Requests;
+use super::service::{Identity, usual_url};
+use super::settings::IdentitySettings;
+use crate::db::Db;
+use crate::tasks::Tasks;
+
+/// Why identity could not be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum IdentityError {
+    /// Mails cannot be sent with these settings.
+    #[error(transparent)]
+    Mail(#[from] MailStartError),
+    /// Passwords cannot be hashed with these parameters.
+    #[error("passwords cannot be hashed")]
+    Passwords(#[source] HashError),
+}
+
+/// How long mails that are being sent may take at the end.
+const LAST_MAILS: Duration = Duration::from_secs(2);
+
+/// Sets identity up for an API that listens here.
+pub(crate) fn start(
+    settings: IdentitySettings,
+    (listens, tls): (SocketAddr, bool),
+    db: &Db,
+    tasks: &mut Tasks,
+) -> Result<Arc<Identity>, IdentityError> {
+    let public_url = settings.public_url.clone().unwrap_or_else(|| usual_url(listens, tls));
+    let passwords = PasswordHasher::new(settings.password_parameters).map_err(IdentityError::Passwords)?;
+    let mailer = match settings.mail.clone() {
+        None => Mailer::none(),
+        Some(mail) => {
+            let mut stop = tasks.stop();
+            let stopped = async move {
+                stop.stopped().await;
+                tokio::time::sleep(LAST_MAILS).await;
+            };
+            let (mailer, delivery) = Mailer::start(mail, stopped)?;
+            tasks.spawn("mail", delivery);
+            mailer
+        }
+    };
+    let (requests, waiting) = Requests::new();
+    let identity = Arc::new(Identity::new(settings, public_url, passwords, mailer, requests));
+    tasks.spawn("identity_requests", waiting.run(db.clone(), Arc::clone(&identity), tasks.stop()));
+    Ok(identity)
+}
