@@ -7,6 +7,8 @@
 //! [`Consumer`] is where they go on from there: a member of the consumer group that gives each of its partitions to a sink,
 //! exactly once, with what can never be taken put aside as dead letters.
 //!
+//! [`AuditProducer`] tells entries of the audit log, each chain in its order.
+//!
 //! [`prepare_topics`] creates or checks the [`TOPICS`].
 
 mod config;
@@ -27,10 +29,12 @@ pub use consume::{
     DEAD_LETTER_REASON_HEADER, DEAD_LETTER_TIME_HEADER, DEAD_LETTER_TOPIC_HEADER,
 };
 pub use error::KafkaError;
-pub use sink::KafkaSink;
-pub use topics::{Cluster, TOPICS, Topic, USAGE_EVENTS, USAGE_EVENTS_DEAD_LETTER, prepare_topics};
+pub use sink::{AuditProducer, AuditRecord, KafkaSink};
+pub use topics::{AUDIT_LOG, Cluster, TOPICS, Topic, USAGE_EVENTS, USAGE_EVENTS_DEAD_LETTER, prepare_topics};
 
 /// Header with the id of the journal that an event was written to, as text.
 pub const JOURNAL_HEADER: &str = "mindweave-journal";
-/// Header with the event's sequence in that journal, as decimal text.
+/// Header with the chain of an entry of the audit log, as text.
+pub const CHAIN_HEADER: &str = "mindweave-chain";
+/// Header with the event's sequence in that journal, or of an entry in its chain, as decimal text.
 pub const SEQUENCE_HEADER: &str = "mindweave-sequence";

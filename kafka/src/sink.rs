@@ -5,6 +5,7 @@
 //! the batch begins anew: what the first producer had delivered comes twice then. It is always a beginning of the batch, so
 //! the first copies of the events stay in the journal's order.
 
+mod audit;
 mod connection;
 mod flight;
 mod place;
@@ -24,6 +25,7 @@ use crate::link::Trouble;
 use crate::metrics::SinkMetrics;
 use crate::topics::{Cluster, USAGE_EVENTS, prepare_topics};
 
+pub use audit::{AuditProducer, AuditRecord};
 use connection::{Connection, Packing};
 use flight::{Failure, Flight, Landed};
 use place::Place;

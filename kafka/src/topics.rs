@@ -23,6 +23,9 @@ pub const USAGE_EVENTS: &str = "usage.events";
 /// Where messages go that the ledger can never take, with the reason.
 pub const USAGE_EVENTS_DEAD_LETTER: &str = "usage.events.dead-letter";
 
+/// Where control planes tell entries of the audit log.
+pub const AUDIT_LOG: &str = "audit.log";
+
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 /// Long enough for a weekend in which no ledger runs, short enough for a disk.
 const RETENTION: Duration = DAY.saturating_mul(7);
@@ -65,7 +68,7 @@ pub const TOPICS: [Topic; 6] = [
     },
     Topic { name: "analytics.results", retention: RETENTION, partitions: None, needed: false },
     Topic { name: "notifications", retention: RETENTION, partitions: None, needed: false },
-    Topic { name: "audit.log", retention: RETENTION, partitions: None, needed: false },
+    Topic { name: AUDIT_LOG, retention: RETENTION, partitions: None, needed: false },
     Topic { name: "billing.events", retention: RETENTION, partitions: None, needed: false },
 ];
 

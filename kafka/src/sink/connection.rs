@@ -10,13 +10,14 @@ use rdkafka::producer::{BaseRecord, Producer, ThreadedProducer};
 use tokio::runtime::Handle;
 use tokio::task::spawn_blocking;
 
+use super::audit::AuditRecord;
 use super::flight::{Flight, Reporting};
 use crate::config::{KafkaConfig, millis};
 use crate::error::KafkaError;
 use crate::key::project_of;
 use crate::link::Link;
-use crate::topics::{ANSWER_TIMEOUT, MAX_MESSAGE_BYTES, USAGE_EVENTS};
-use crate::{JOURNAL_HEADER, SEQUENCE_HEADER};
+use crate::topics::{ANSWER_TIMEOUT, AUDIT_LOG, MAX_MESSAGE_BYTES, USAGE_EVENTS};
+use crate::{CHAIN_HEADER, JOURNAL_HEADER, SEQUENCE_HEADER};
 
 /// How long a message waits for company. The shipper hands over whole batches, so there is nothing to wait for but the next
 /// call of the same loop.
@@ -108,6 +109,23 @@ impl Connection {
             .payload(record.payload.as_slice())
             .headers(headers);
         message.key = key.as_deref();
+        producer.send::<str, [u8]>(message).map_err(|(error, _)| error)
+    }
+
+    /// Hands an entry of the audit log over, to be sent to the partition of its chain.
+    pub(super) fn send_entry(
+        &self,
+        entry: &AuditRecord<'_>,
+        flight: &Arc<Flight>,
+    ) -> Result<(), ClientError> {
+        let producer = self.producer.as_ref().ok_or(ClientError::Canceled)?;
+        let headers = OwnedHeaders::new_with_capacity(2)
+            .insert(Header { key: CHAIN_HEADER, value: Some(entry.chain) })
+            .insert(Header { key: SEQUENCE_HEADER, value: Some(&entry.sequence.to_string()) });
+        let message = BaseRecord::with_opaque_to(AUDIT_LOG, Arc::clone(flight))
+            .key(entry.chain)
+            .payload(entry.payload)
+            .headers(headers);
         producer.send::<str, [u8]>(message).map_err(|(error, _)| error)
     }
 
