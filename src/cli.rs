@@ -9,6 +9,17 @@ use jiff::Timestamp;
 use mindweave_simulator::Seed;
 
 use crate::config::{Database, Role, Setting};
+use crate::profiles::{Profile, Profiles};
+
+mod account;
+mod governance;
+mod projects;
+mod tenancy;
+
+pub(crate) use account::{Login, ProfileAction, TokenAction, WhoAmI};
+pub(crate) use governance::{LimitAction, PoliciesAction, PolicyText, QuotaAction, QuotaTerms, Scope};
+pub(crate) use projects::{KeyAction, NewKey, ProjectAction};
+pub(crate) use tenancy::{MemberAction, OrgAction, TeamAction, Where};
 
 const SECONDS_A_DAY: u64 = 86_400;
 
@@ -38,6 +49,49 @@ pub(crate) enum Command {
     Demo(Demo),
     /// Run a simulated Claude API
     Simulate(Simulate),
+    /// Sign in at a server, for the commands that follow
+    Login(Login),
+    /// Sign out: revoke the token that `login` made, and forget the server
+    Logout {
+        /// Which profile [default: the current one]
+        #[arg(long, value_name = "NAME", env = "MINDWEAVE_PROFILE")]
+        profile: Option<String>,
+    },
+    /// Say who you are at a server, and what your token may be used for
+    Whoami(WhoAmI),
+    /// The servers that you are signed in at
+    Profiles {
+        #[command(subcommand)]
+        action: ProfileAction,
+    },
+    /// Your own access tokens
+    Tokens {
+        #[command(flatten)]
+        server: Server,
+        #[command(subcommand)]
+        action: TokenAction,
+    },
+    /// Organisations
+    Orgs {
+        #[command(flatten)]
+        server: Server,
+        #[command(subcommand)]
+        action: OrgAction,
+    },
+    /// Teams of an organisation
+    Teams {
+        #[command(flatten)]
+        server: Server,
+        #[command(subcommand)]
+        action: TeamAction,
+    },
+    /// Who has which role, and invitations
+    Members {
+        #[command(flatten)]
+        server: Server,
+        #[command(subcommand)]
+        action: MemberAction,
+    },
     /// List and change projects
     Projects {
         #[command(flatten)]
@@ -51,6 +105,27 @@ pub(crate) enum Command {
         server: Server,
         #[command(subcommand)]
         action: KeyAction,
+    },
+    /// The policies of a server
+    Policies {
+        #[command(flatten)]
+        server: Server,
+        #[command(subcommand)]
+        action: PoliciesAction,
+    },
+    /// Budgets
+    Quotas {
+        #[command(flatten)]
+        server: Server,
+        #[command(subcommand)]
+        action: QuotaAction,
+    },
+    /// Rate limits
+    Limits {
+        #[command(flatten)]
+        server: Server,
+        #[command(subcommand)]
+        action: LimitAction,
     },
     /// Show what was used and what it cost
     Usage(Box<Usage>),
@@ -66,6 +141,12 @@ pub(crate) enum Command {
     },
     /// Print a configuration file with every setting, its meaning and its default
     Config,
+    /// Print what completes commands in a shell, for example: mindweave completions bash > /etc/bash_completion.d/mindweave
+    Completions {
+        /// Which shell
+        #[arg(value_enum)]
+        shell: clap_complete::Shell,
+    },
     /// Check configuration, folders, ports, clock and the way to the API
     Doctor {
         /// For which command [default: proxy where `proxy.control_plane` is set, else serve]
@@ -80,15 +161,32 @@ pub(crate) enum Command {
 /// How to reach the control plane.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct Server {
-    /// URL of the control plane [default: the one running on this machine]
+    /// URL of the control plane [default: that of the profile, else the one running on this machine]
     #[arg(long, global = true, value_name = "URL", env = "MINDWEAVE_SERVER")]
     pub(crate) server: Option<String>,
-    /// Admin token [default: the one in the data folder]
+    /// Access token, or the admin token [default: that of the profile, else the admin token in the data folder]
     #[arg(long, global = true, value_name = "TOKEN", env = "MINDWEAVE_ADMIN_TOKEN", hide_env_values = true)]
     pub(crate) token: Option<String>,
+    /// Which profile of `mindweave login` [default: the current one]
+    #[arg(long, global = true, value_name = "NAME", env = "MINDWEAVE_PROFILE")]
+    pub(crate) profile: Option<String>,
     /// PEM file of certificate authorities to trust in front of it, beside the machine's own
     #[arg(long, global = true, value_name = "FILE", env = "MINDWEAVE_CA_FILE")]
     pub(crate) ca_file: Option<PathBuf>,
+}
+
+impl Server {
+    /// The profile that is meant. Without a name, the current one stands in only where neither server nor token is given: a token
+    /// must not go to a server that it is not for.
+    ///
+    /// # Errors
+    /// When there is no such profile, or they cannot be read.
+    pub(crate) fn remembered(&self) -> anyhow::Result<Option<Profile>> {
+        if self.profile.is_none() && (self.server.is_some() || self.token.is_some()) {
+            return Ok(None);
+        }
+        Ok(Profiles::read()?.chosen(self.profile.as_deref())?.cloned())
+    }
 }
 
 /// Options of `demo`.
@@ -120,88 +218,6 @@ pub(crate) struct Simulate {
     /// And this PEM file of its private key
     #[arg(long, value_name = "FILE", requires = "tls_cert")]
     pub(crate) tls_key: Option<PathBuf>,
-}
-
-/// What to do with projects.
-#[derive(Debug, Subcommand)]
-pub(crate) enum ProjectAction {
-    /// List projects
-    List {
-        /// Print JSON
-        #[arg(long)]
-        json: bool,
-    },
-    /// Create a project
-    Create {
-        /// Its name
-        name: String,
-        /// Print JSON
-        #[arg(long)]
-        json: bool,
-    },
-    /// Store the Claude API key that a project's MindWeave keys are exchanged for
-    ///
-    /// The key is asked for on a terminal, or read from standard input, or from the variable that --from-env names. It
-    /// is never an argument: other users of the machine can read those.
-    SetUpstream {
-        /// Name or id of the project
-        project: String,
-        /// Read the key from this environment variable
-        #[arg(long, value_name = "VARIABLE")]
-        from_env: Option<String>,
-    },
-}
-
-/// What to do with keys.
-#[derive(Debug, Subcommand)]
-pub(crate) enum KeyAction {
-    /// List a project's keys
-    List {
-        /// Name or id of the project
-        project: String,
-        /// Print JSON
-        #[arg(long)]
-        json: bool,
-    },
-    /// Create a key; its secret is shown this once
-    Create {
-        /// Name or id of the project
-        project: String,
-        #[command(flatten)]
-        key: NewKey,
-        /// Print JSON
-        #[arg(long)]
-        json: bool,
-    },
-    /// Revoke a key at once
-    Revoke {
-        /// Name or id of the project
-        project: String,
-        /// Id of the key (`key_...`)
-        key: String,
-    },
-}
-
-/// A key to create.
-#[derive(Debug, Args)]
-pub(crate) struct NewKey {
-    /// What the key is for
-    pub(crate) name: String,
-    /// The person or service account that gets it
-    #[arg(long)]
-    pub(crate) user: Option<String>,
-    /// The team that gets it
-    #[arg(long)]
-    pub(crate) team: Option<String>,
-    /// A role of its holder, for policies to decide by; may be repeated
-    #[arg(long = "role", value_name = "ROLE")]
-    pub(crate) roles: Vec<String>,
-    /// A label that every call of the key carries; may be repeated
-    #[arg(long = "label", value_name = "NAME=VALUE", value_parser = label)]
-    pub(crate) labels: Vec<(String, String)>,
-    /// When the key stops working: `2027-01-31` or `2027-01-31T18:00:00Z`
-    #[arg(long, value_name = "TIME", value_parser = moment)]
-    pub(crate) expires: Option<Timestamp>,
 }
 
 /// What to do with the schema.

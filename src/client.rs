@@ -51,13 +51,17 @@ pub(crate) enum ClientError {
         cause: Box<ureq::Error>,
     },
     /// There is no token to send.
-    #[error("no admin token: pass --token, set MINDWEAVE_ADMIN_TOKEN, or run this where {} can be read", .0.display())]
+    #[error("no token: sign in with `mindweave login`, pass --token, set MINDWEAVE_ADMIN_TOKEN, or run this where {} can be read", .0.display())]
     NoToken(std::path::PathBuf),
-    /// The token is not the server's.
-    #[error("{url} does not accept this admin token: pass its own with --token or MINDWEAVE_ADMIN_TOKEN")]
+    /// The token is not one of the server's, or not any more.
+    #[error(
+        "{url} does not accept this token ({detail}): sign in with `mindweave login`, or pass another with --token"
+    )]
     WrongToken {
         /// Which server.
         url: String,
+        /// Its own words.
+        detail: String,
     },
     /// The server said no, and why.
     #[error("{detail} ({status})")]
@@ -101,16 +105,22 @@ pub(crate) struct Client {
 }
 
 impl Client {
-    /// The client for the server that the options name, else for the one that runs on this machine. The configuration is
-    /// only needed for what the options leave open.
+    /// The client for the server that the options name, else that of the profile, else for the one that runs on this machine. Profile
+    /// and configuration are only needed for what the options leave open.
     ///
     /// # Errors
-    /// When the configuration is needed and faulty, or there is no token.
+    /// When they are needed and faulty, or there is no token.
     pub(crate) fn new(options: &Server, config: Result<Config, ConfigError>) -> anyhow::Result<Self> {
         let mut ca_file = options.ca_file.clone();
-        let (base, token) = match (&options.server, &options.token) {
-            (Some(server), Some(token)) => (server.clone(), Secret::new(token.clone())),
-            (server, token) => {
+        let profile = options.remembered()?;
+        let (base, token) = match (&options.server, &options.token, profile) {
+            (Some(server), Some(token), _) => (server.clone(), Secret::new(token.clone())),
+            (server, token, Some(profile)) => {
+                ca_file = ca_file.or(profile.ca_file);
+                let token = token.clone().map_or(profile.token, Secret::new);
+                (server.clone().unwrap_or(profile.server), token)
+            }
+            (server, token, None) => {
                 let config = config?;
                 let base = server.clone().unwrap_or_else(|| running_server(&config));
                 // A certificate that signed itself is its own authority.
@@ -124,8 +134,15 @@ impl Client {
                 (base, token)
             }
         };
-        let roots = roots(&base, ca_file.as_deref())?;
-        Ok(Self::trusting(roots, &base, token))
+        Self::with(&base, token, ca_file.as_deref())
+    }
+
+    /// A client for this URL, which trusts these authorities beside those of the machine.
+    ///
+    /// # Errors
+    /// When the authorities cannot be read.
+    pub(crate) fn with(base: &str, token: Secret, ca_file: Option<&Path>) -> anyhow::Result<Self> {
+        Ok(Self::trusting(roots(base, ca_file)?, base, token))
     }
 
     /// A client for this URL, or for `host:port`, which trusts as the machine does.
@@ -145,6 +162,11 @@ impl Client {
         let base = base.trim_end_matches('/');
         let base = if base.contains("://") { base.to_owned() } else { format!("http://{base}") };
         Self { agent: config.new_agent(), base, token }
+    }
+
+    /// URL of the server.
+    pub(crate) fn base(&self) -> &str {
+        &self.base
     }
 
     /// GETs a path.
@@ -177,6 +199,12 @@ impl Client {
     /// PUTs JSON.
     pub(crate) fn put(&self, path: &str, body: &Value) -> Result<Value, ClientError> {
         let request = self.agent.put(self.url(path)).header("authorization", self.bearer());
+        self.decode(self.answer(request.send_json(body))?)
+    }
+
+    /// PATCHes with JSON.
+    pub(crate) fn patch(&self, path: &str, body: &Value) -> Result<Value, ClientError> {
+        let request = self.agent.patch(self.url(path)).header("authorization", self.bearer());
         self.decode(self.answer(request.send_json(body))?)
     }
 
@@ -222,16 +250,20 @@ impl Client {
         if status.is_success() {
             return Ok(response);
         }
-        if status == StatusCode::UNAUTHORIZED {
-            return Err(ClientError::WrongToken { url: self.base.clone() });
-        }
         match response.body_mut().read_json::<Problem>() {
+            Ok(problem) if status == StatusCode::UNAUTHORIZED && !self.token.expose_secret().is_empty() => {
+                Err(ClientError::WrongToken { url: self.base.clone(), detail: problem.detail })
+            }
             Ok(problem) => Err(ClientError::Refused { status, detail: problem.detail }),
             Err(_) => Err(self.strange(ureq::Error::StatusCode(status.as_u16()))),
         }
     }
 
     fn decode<T: DeserializeOwned>(&self, mut response: Response<Body>) -> Result<T, ClientError> {
+        if response.status() == StatusCode::NO_CONTENT {
+            return serde_json::from_value(Value::Null)
+                .map_err(|_| self.strange(ureq::Error::StatusCode(StatusCode::NO_CONTENT.as_u16())));
+        }
         let body = response.body_mut().with_config().limit(MAX_ANSWER_BYTES);
         body.read_json().map_err(|cause| self.strange(cause))
     }
@@ -241,8 +273,19 @@ impl Client {
     }
 }
 
+/// An id that can stand in a path.
+///
+/// # Errors
+/// When it is none: ids are letters, digits and a few marks.
+pub(crate) fn id(text: &str) -> anyhow::Result<&str> {
+    let sound =
+        !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-".contains(&byte));
+    anyhow::ensure!(sound, "{text:?} is no id: lists show them");
+    Ok(text)
+}
+
 /// The URL of this machine's server: the one that runs, else the one that the configuration would start.
-fn running_server(config: &Config) -> String {
+pub(crate) fn running_server(config: &Config) -> String {
     let running = Endpoints::read(&config.data_dir).and_then(|endpoints| endpoints.control_plane);
     local_url(config.control_plane_scheme(), running.unwrap_or(config.control_plane_listen))
 }
@@ -316,8 +359,8 @@ mod tests {
         let text = failure("HTTP/1.1 422 X\r\nconnection: close\r\n\r\n{\"detail\":\"name: is empty\"}");
         assert_eq!(text, "name: is empty (422 Unprocessable Entity)");
         assert!(
-            failure("HTTP/1.1 401 X\r\ncontent-length: 0\r\n\r\n")
-                .contains("does not accept this admin token")
+            failure("HTTP/1.1 401 X\r\nconnection: close\r\n\r\n{\"detail\":\"it was revoked\"}")
+                .contains("does not accept this token (it was revoked)")
         );
         assert!(
             failure("HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\n<html>").contains("does not answer like")
@@ -328,16 +371,20 @@ mod tests {
     fn without_a_token_the_error_says_where_one_could_come_from() {
         let folder = tempfile::tempdir().unwrap();
         let config = Config { data_dir: folder.path().to_path_buf(), ..defaults() };
-        let options = Server { server: None, token: None, ca_file: None };
+        let options = Server { server: None, token: None, profile: None, ca_file: None };
         let error = Client::new(&options, Ok(config)).err().unwrap().to_string();
-        assert!(error.starts_with("no admin token: pass --token, set MINDWEAVE_ADMIN_TOKEN"), "{error}");
+        assert!(error.starts_with("no token: sign in with `mindweave login`"), "{error}");
     }
 
     #[test]
     fn a_faulty_configuration_does_not_matter_when_server_and_token_are_given() {
         let faulty = Config::load(None, &Environment::with(&[("MINDWEAVE_NO__SUCH", "1")]));
-        let options =
-            Server { server: Some("http://x/".to_owned()), token: Some("t".to_owned()), ca_file: None };
+        let options = Server {
+            server: Some("http://x/".to_owned()),
+            token: Some("t".to_owned()),
+            profile: None,
+            ca_file: None,
+        };
         assert_eq!(Client::new(&options, faulty).unwrap().base, "http://x");
     }
 

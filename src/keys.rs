@@ -3,11 +3,10 @@
 use std::collections::BTreeMap;
 use std::io::Write;
 
-use anyhow::ensure;
 use serde_json::{Value, json};
 
 use crate::cli::{KeyAction, NewKey};
-use crate::client::{Client, Query};
+use crate::client::{Client, Query, id};
 use crate::projects::{find, text};
 use crate::table::{Align, Table};
 
@@ -18,16 +17,16 @@ use crate::table::{Align, Table};
 pub(crate) fn run(action: &KeyAction, client: &Client, out: &mut impl Write) -> anyhow::Result<()> {
     match action {
         KeyAction::List { project, json } => {
-            let (id, _) = find(client, project)?;
-            let keys = client.list(&format!("/projects/{id}/keys"), &Query::new())?;
+            let (project, _) = find(client, project)?;
+            let keys = client.list(&format!("/projects/{project}/keys"), &Query::new())?;
             if *json {
                 return Ok(writeln!(out, "{}", Value::from(keys))?);
             }
             print(&keys, out)?;
         }
         KeyAction::Create { project, key, json } => {
-            let (id, project) = find(client, project)?;
-            let created = client.post(&format!("/projects/{id}/keys"), &request(key))?;
+            let (project_id, project) = find(client, project)?;
+            let created = client.post(&format!("/projects/{project_id}/keys"), &request(key))?;
             if *json {
                 return Ok(writeln!(out, "{created}")?);
             }
@@ -41,15 +40,42 @@ pub(crate) fn run(action: &KeyAction, client: &Client, out: &mut impl Write) -> 
             writeln!(out)?;
             writeln!(out, "Send it in place of a Claude key, or in the header x-mindweave-key beside one.")?;
         }
+        KeyAction::Rotate { project, key, overlap, json } => {
+            let (project, _) = find(client, project)?;
+            let body =
+                overlap.map_or_else(|| json!({}), |overlap| json!({ "overlap_seconds": overlap.as_secs() }));
+            let rotated = client.post(&format!("/projects/{project}/keys/{}/rotate", id(key)?), &body)?;
+            if *json {
+                return Ok(writeln!(out, "{rotated}")?);
+            }
+            writeln!(out, "key {key} has a new secret, which is shown this once:\n")?;
+            writeln!(out, "  {}\n", text(&rotated, "secret"))?;
+            match text(&rotated, "previous_expires_at") {
+                "" => writeln!(out, "The old one does not work any more.")?,
+                until => writeln!(out, "The old one goes on working until {until}.")?,
+            }
+        }
+        KeyAction::Disable { project, key } => set_disabled(client, project, key, true, out)?,
+        KeyAction::Enable { project, key } => set_disabled(client, project, key, false, out)?,
         KeyAction::Revoke { project, key } => {
-            let sound = key.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
-            ensure!(sound, "{key:?} is no key id: `mindweave keys list {project}` shows them");
-            let (id, project) = find(client, project)?;
-            client.delete(&format!("/projects/{id}/keys/{key}"))?;
+            let (project_id, project) = find(client, project)?;
+            client.delete(&format!("/projects/{project_id}/keys/{}", id(key)?))?;
             writeln!(out, "revoked key {key} of project {project}")?;
         }
     }
     Ok(())
+}
+
+fn set_disabled(
+    client: &Client,
+    project: &str,
+    key: &str,
+    disabled: bool,
+    out: &mut impl Write,
+) -> anyhow::Result<()> {
+    let (project, _) = find(client, project)?;
+    client.patch(&format!("/projects/{project}/keys/{}", id(key)?), &json!({ "disabled": disabled }))?;
+    Ok(writeln!(out, "key {key} is {}", if disabled { "disabled" } else { "enabled" })?)
 }
 
 fn request(key: &NewKey) -> Value {
@@ -71,6 +97,7 @@ fn print(keys: &[Value], out: &mut impl Write) -> std::io::Result<()> {
     let day = |key: &Value, field: &str| text(key, field).split('T').next().unwrap_or_default().to_owned();
     for key in keys {
         let state = match (text(key, "revoked_at"), text(key, "expires_at")) {
+            ("", _) if !text(key, "disabled_at").is_empty() => "disabled".to_owned(),
             ("", "") => "active".to_owned(),
             ("", _) => format!("expires {}", day(key, "expires_at")),
             (_, _) => format!("revoked {}", day(key, "revoked_at")),

@@ -11,21 +11,32 @@ mod demo;
 mod doctor;
 mod endpoints;
 mod event_intake;
+mod governance;
 mod kafka;
 mod keys;
 mod left_journal;
+mod limits;
+mod listing;
 mod logging;
+mod login;
+mod members;
 mod migrate;
+mod orgs;
+mod policies;
 mod policy;
+mod profiles;
 mod projects;
 mod proxy_command;
+mod quotas;
 mod secrets;
 mod serve;
 mod signals;
 mod simulate;
 mod startup;
 mod table;
+mod teams;
 mod terminal;
+mod tokens;
 mod trust;
 mod usage;
 mod wiring;
@@ -33,7 +44,7 @@ mod wiring;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{CommandFactory, Parser};
 
 use crate::cli::{Cli, Command};
 use crate::client::Client;
@@ -60,6 +71,32 @@ fn run(cli: Cli, environment: &Environment) -> anyhow::Result<ExitCode> {
         Command::ControlPlane => control_plane_command::run(&config?, environment, &mut out)?,
         Command::Demo(options) => demo::run(&options, &mut out)?,
         Command::Simulate(options) => simulate::run(options, &mut out)?,
+        Command::Login(options) => login::login(&options, config, &mut out)?,
+        Command::Logout { profile } => login::logout(profile.as_deref(), &mut out)?,
+        Command::Whoami(options) => {
+            login::who_am_i(&options, &Client::new(&options.server, config)?, &mut out)?;
+        }
+        Command::Profiles { action } => profiles::run(&action, &mut out)?,
+        Command::Tokens { server, action } => {
+            tokens::run(&action, &Client::new(&server, config)?, &mut out)?;
+        }
+        Command::Orgs { server, action } => orgs::run(&action, &Client::new(&server, config)?, &mut out)?,
+        Command::Teams { server, action } => teams::run(&action, &Client::new(&server, config)?, &mut out)?,
+        Command::Members { server, action } => {
+            members::run(&action, &Client::new(&server, config)?, &mut out)?;
+        }
+        Command::Policies { server, action } => {
+            policies::run(&action, &Client::new(&server, config)?, &mut out)?;
+        }
+        Command::Quotas { server, action } => {
+            quotas::run(&action, &Client::new(&server, config)?, &mut out)?;
+        }
+        Command::Limits { server, action } => {
+            limits::run(&action, &Client::new(&server, config)?, &mut out)?;
+        }
+        Command::Completions { shell } => {
+            clap_complete::generate(shell, &mut Cli::command(), "mindweave", &mut out);
+        }
         Command::Projects { server, action } => {
             projects::run(&action, &Client::new(&server, config)?, environment, &mut out)?;
         }

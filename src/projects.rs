@@ -4,13 +4,26 @@ use std::io::{self, BufRead, IsTerminal, Write};
 
 use anyhow::{Context, bail};
 use mindweave_policy::Secret;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::cli::ProjectAction;
-use crate::client::{Client, Query};
+use crate::client::{self, Client, Query};
 use crate::config::Environment;
+use crate::listing::{self, Column, Kind};
+use crate::orgs;
 use crate::table::{Align, Table};
 use crate::terminal;
+
+/// What `projects show` shows.
+const COLUMNS: [Column; 7] = [
+    ("NAME", "name", Kind::Plain),
+    ("ID", "id", Kind::Plain),
+    ("ORGANISATION", "org_id", Kind::Plain),
+    ("TEAM", "team_id", Kind::Plain),
+    ("CLAUDE KEY", "upstream.hint", Kind::Hint),
+    ("CREATED", "created_at", Kind::Day),
+    ("SETTINGS", "settings", Kind::Plain),
+];
 
 /// Does what was asked for.
 ///
@@ -30,12 +43,37 @@ pub(crate) fn run(
             }
             print(&projects, out)?;
         }
-        ProjectAction::Create { name, json } => {
-            let project = client.post("/projects", &json!({ "name": name }))?;
+        ProjectAction::Show { project, json } => {
+            let (id, _) = find(client, project)?;
+            let mut project: Value = client.get(&format!("/projects/{id}"), &Query::new())?;
+            let settings: Value = client.get(&format!("/projects/{id}/settings"), &Query::new())?;
+            if let Some(project) = project.as_object_mut() {
+                project.insert("settings".to_owned(), settings);
+            }
+            listing::one(&project, &COLUMNS, *json, out)?;
+        }
+        ProjectAction::Create { name, org, team, json } => {
+            let mut body = Map::from_iter([("name".to_owned(), json!(name))]);
+            if let Some(org) = org {
+                body.insert("org_id".to_owned(), json!(orgs::find(client, Some(org))?.0));
+            }
+            if let Some(team) = team {
+                body.insert("team_id".to_owned(), json!(team));
+            }
+            let project = client.post("/projects", &body.into())?;
             if *json {
                 return Ok(writeln!(out, "{project}")?);
             }
             writeln!(out, "created project {} ({})", text(&project, "name"), text(&project, "id"))?;
+        }
+        ProjectAction::Rename { project, name } => {
+            let (id, before) = find(client, project)?;
+            client.patch(&format!("/projects/{id}"), &json!({ "name": name }))?;
+            writeln!(out, "project {before} is named {name}")?;
+        }
+        ProjectAction::Delete { project } => {
+            client.delete(&format!("/projects/{}", client::id(project)?))?;
+            writeln!(out, "deleted project {project}; what it used stays in the ledger")?;
         }
         ProjectAction::SetUpstream { project, from_env } => {
             let (id, name) = find(client, project)?;

@@ -1,26 +1,48 @@
 //! Reading a secret from a person without showing it.
 
-use std::io::{self, BufRead, Write};
+use std::io::{self, BufRead, IsTerminal, Write};
 
 use anyhow::{Context, bail};
 use mindweave_policy::Secret;
 use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
+use zeroize::Zeroizing;
 
 /// Asks on the terminal with echo off. The prompt goes to stderr, so that stdout stays clean for scripts.
 ///
 /// # Errors
 /// When the terminal cannot be set, or nothing was typed.
 pub(crate) fn ask_unseen(prompt: &str) -> anyhow::Result<Secret> {
-    let echo = EchoOff::set().context("cannot turn the terminal's echo off; pipe the key in instead")?;
+    // Where there is no terminal, a script pipes it in, and nothing is echoed.
+    let echo = if io::stdin().is_terminal() {
+        Some(EchoOff::set().context("cannot turn the terminal's echo off; pipe it in instead")?)
+    } else {
+        None
+    };
+    let mut stderr = io::stderr();
+    write!(stderr, "{prompt}")?;
+    stderr.flush()?;
+    let mut line = Zeroizing::new(String::new());
+    io::stdin().lock().read_line(&mut line)?;
+    drop(echo);
+    match line.trim() {
+        "" => bail!("nothing was given"),
+        key => Ok(Secret::new(key.to_owned())),
+    }
+}
+
+/// Asks on the terminal; what is typed is seen.
+///
+/// # Errors
+/// When the terminal fails, or nothing was typed.
+pub(crate) fn ask(prompt: &str) -> anyhow::Result<String> {
     let mut stderr = io::stderr();
     write!(stderr, "{prompt}")?;
     stderr.flush()?;
     let mut line = String::new();
     io::stdin().lock().read_line(&mut line)?;
-    drop(echo);
     match line.trim() {
-        "" => bail!("no key was given"),
-        key => Ok(Secret::new(key.to_owned())),
+        "" => bail!("nothing was typed"),
+        text => Ok(text.to_owned()),
     }
 }
 

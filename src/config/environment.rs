@@ -20,8 +20,15 @@ pub(crate) const MASTER_KEY: &str = "MINDWEAVE_MASTER_KEY";
 /// The bearer token with which proxies call their control plane.
 pub(crate) const PROXY_TOKEN: &str = "MINDWEAVE_PROXY_TOKEN";
 /// Variables that are not settings: secrets stay out of the file, and the others say where to look.
-const NOT_SETTINGS: [&str; 6] =
-    [ADMIN_TOKEN, MASTER_KEY, PROXY_TOKEN, "MINDWEAVE_CONFIG", "MINDWEAVE_SERVER", "MINDWEAVE_CA_FILE"];
+const NOT_SETTINGS: [&str; 7] = [
+    ADMIN_TOKEN,
+    MASTER_KEY,
+    PROXY_TOKEN,
+    "MINDWEAVE_CONFIG",
+    "MINDWEAVE_SERVER",
+    "MINDWEAVE_PROFILE",
+    "MINDWEAVE_CA_FILE",
+];
 
 /// The captured variables. Empty ones count as not set: compose files pass them that way.
 #[derive(Clone, Default)]
