@@ -12,6 +12,7 @@ use ring::hmac;
 use zeroize::Zeroizing;
 
 use super::problem::{Code, Problem};
+use super::rates::Rates;
 use crate::access::{Actor, Caller, Grants, Origin, Scopes};
 use crate::db::Db;
 use crate::entropy::{self, NoEntropy};
@@ -61,6 +62,7 @@ impl AdminToken {
 pub(crate) struct Gate {
     pub(crate) admin: AdminToken,
     pub(crate) db: Db,
+    pub(crate) rates: Rates,
 }
 
 impl Gate {
@@ -80,33 +82,49 @@ fn refused(detail: &'static str) -> Problem {
     Problem::new(Code::Unauthorized, detail)
 }
 
-/// Lets a request through whose sender is known, with a [`Caller`] as its extension.
+/// Lets a request through whose sender is known, with a [`Caller`] as its extension, as often as a caller may. Who is not known
+/// uses up what the address may.
 pub(crate) async fn require(State(gate): State<Gate>, mut request: Request, next: Next) -> Response {
     let origin = request.extensions().get::<Arc<Origin>>().cloned().unwrap_or_default();
-    let token = match presented(&request) {
-        Presented::Token(token) => Zeroizing::new(token.to_vec()),
-        Presented::NoBearer => {
-            return refused("the authorization header must be: Bearer <token>").into_response();
+    let address = origin.address;
+    let caller = match presented(&request) {
+        Presented::Token(token) => {
+            let token = Zeroizing::new(token.to_vec());
+            gate.caller(&token, origin).await
         }
-        Presented::Nothing => {
-            return refused("send a token: authorization: Bearer <token>").into_response();
-        }
+        Presented::NoBearer => Err(refused("the authorization header must be: Bearer <token>")),
+        Presented::Nothing => Err(refused("send a token: authorization: Bearer <token>")),
     };
-    match gate.caller(&token, origin).await {
-        Ok(caller) => {
-            request.extensions_mut().insert(caller);
-            next.run(request).await
-        }
+    match caller {
+        Ok(caller) => match gate.rates.caller(caller.actor().id()) {
+            Ok(left) => {
+                request.extensions_mut().insert(caller);
+                left.tell(next.run(request).await)
+            }
+            Err(exceeded) => exceeded.into_response(),
+        },
+        Err(problem) if problem.code() == Code::Unauthorized => match gate.rates.address(address) {
+            Ok(left) => left.tell(problem.into_response()),
+            Err(exceeded) => exceeded.into_response(),
+        },
         Err(problem) => problem.into_response(),
     }
 }
 
-/// Lets every request through, with an anonymous [`Caller`]: for what comes before a sign-in.
-pub(crate) async fn anonymous(mut request: Request, next: Next) -> Response {
+/// Lets every request through, as often as its address may, with an anonymous [`Caller`]: for what comes before a sign-in.
+pub(crate) async fn anonymous(State(gate): State<Gate>, mut request: Request, next: Next) -> Response {
+    if request.uri().path() == HEALTH_PATH {
+        return next.run(request).await; // probes come often, and from the same address as everybody behind a load balancer
+    }
     let origin = request.extensions().get::<Arc<Origin>>().cloned().unwrap_or_default();
-    let caller = Caller::new(Actor::Anonymous, Grants::default(), Scopes::All, origin);
-    request.extensions_mut().insert(caller);
-    next.run(request).await
+    match gate.rates.address(origin.address) {
+        Ok(left) => {
+            let caller = Caller::new(Actor::Anonymous, Grants::default(), Scopes::All, origin);
+            request.extensions_mut().insert(caller);
+            left.tell(next.run(request).await)
+        }
+        Err(exceeded) => exceeded.into_response(),
+    }
 }
 
 /// What a request carries to prove who it is from.

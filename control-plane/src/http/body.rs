@@ -1,6 +1,7 @@
 //! Reads JSON bodies field by field, so that every refusal names the field, unknown fields are refused, and no value is
 //! ever repeated in an error.
 
+mod json;
 mod values;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -15,6 +16,7 @@ use jiff::Timestamp;
 use mindweave_policy::Secret;
 use serde_json::{Map, Value};
 
+use self::json::Refused;
 use super::problem::{Code, Fault, Problem};
 
 /// Longest name, label or id that a client may give, in characters.
@@ -65,12 +67,17 @@ fn is_json(content_type: &str) -> bool {
 
 impl Fields {
     fn parse(body: &[u8]) -> Result<Self, Problem> {
-        match serde_json::from_slice(body) {
+        match json::read(body) {
             Ok(Value::Object(object)) => Ok(Self::of(object, String::new())),
             Ok(_) => Err(Problem::new(Code::InvalidJson, "the body must be a JSON object")),
-            Err(error) => {
-                let detail =
-                    format!("the body is not JSON: line {}, column {}", error.line(), error.column());
+            Err(Refused::Repeated(field)) => {
+                Err(Problem::faults(Code::InvalidJson, vec![Fault::new(field, "is given more than once")]))
+            }
+            Err(Refused::TooDeep) => {
+                Err(Problem::new(Code::InvalidJson, "the body is nested too deep: more than 64 levels"))
+            }
+            Err(Refused::Malformed { line, column }) => {
+                let detail = format!("the body is not JSON: line {line}, column {column}");
                 Err(Problem::new(Code::InvalidJson, detail))
             }
         }

@@ -2,14 +2,22 @@
 
 pub(crate) mod auth;
 pub(crate) mod body;
+mod compression;
+mod conditional;
+pub(crate) mod cors;
 pub(crate) mod cursor;
 pub(crate) mod etag;
+pub(crate) mod forwarded;
+pub(crate) mod idempotency;
 mod openapi;
 pub(crate) mod origin;
 pub(crate) mod problem;
 pub(crate) mod query;
+pub(crate) mod rates;
 pub(crate) mod router;
+pub(crate) mod security_headers;
 pub(crate) mod server;
+pub(crate) mod settings;
 pub(crate) mod sorting;
 pub(crate) mod tls;
 mod write_deadline;

@@ -3,12 +3,14 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use axum::extract::Request;
+use axum::extract::{Request, State};
 use axum::http::header::USER_AGENT;
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use axum::middleware::Next;
 use axum::response::Response;
+use tracing::Instrument as _;
 
+use super::forwarded::TrustedProxies;
 use crate::access::Origin;
 use crate::{clock, entropy};
 
@@ -23,16 +25,22 @@ const MAX_USER_AGENT_CHARS: usize = 200;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct PeerAddress(pub(crate) SocketAddr);
 
-/// Notes where a request came from, as an extension, and says its id in the answer.
-pub(crate) async fn note(mut request: Request, next: Next) -> Response {
+/// Notes where a request came from, as an extension, and says its id in the answer and in every line of the log that is about it.
+pub(super) async fn note(
+    State(trusted): State<TrustedProxies>,
+    mut request: Request,
+    next: Next,
+) -> Response {
     let request_id = request_id(request.headers());
+    let peer = request.extensions().get::<PeerAddress>().map(|peer| peer.0.ip());
     let origin = Origin {
         request_id: Arc::clone(&request_id),
-        address: request.extensions().get::<PeerAddress>().map(|peer| peer.0.ip()),
+        address: peer.map(|peer| trusted.client(peer, request.headers())),
         user_agent: user_agent(request.headers()),
     };
     request.extensions_mut().insert(Arc::new(origin));
-    let mut response = next.run(request).await;
+    let span = tracing::info_span!("request", %request_id, method = %request.method());
+    let mut response = next.run(request).instrument(span).await;
     if let Ok(value) = HeaderValue::from_str(&request_id) {
         response.headers_mut().insert(REQUEST_ID, value);
     }
