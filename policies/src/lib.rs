@@ -64,8 +64,10 @@ pub use shares::{
     StaleReport,
 };
 pub use snapshot::diff::{DefaultPrincipal, FingerprintWire, SnapshotDiff, WrongBase};
+pub use snapshot::rules::{CredentialForm, ProjectRules};
 pub use snapshot::wire::{
-    CredentialWire, Heartbeat, KeyWire, ProjectWire, SnapshotWire, WIRE_VERSION, WatchLine, WireError,
+    CredentialWire, Heartbeat, KeyWire, ProjectRulesWire, ProjectWire, SnapshotWire, WIRE_VERSION, WatchLine,
+    WireError,
 };
 pub use snapshot::{KeyEntry, ProjectEntry, Snapshot, SnapshotStore};
 pub use subject::{Subject, SubjectKind};

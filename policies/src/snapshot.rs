@@ -1,6 +1,7 @@
 //! What a proxy knows: one immutable, revisioned value that every request reads once.
 
 pub(crate) mod diff;
+pub(crate) mod rules;
 pub(crate) mod wire;
 
 use std::collections::HashMap;
@@ -18,6 +19,7 @@ use crate::governance::Governance;
 use crate::policy_set::CompiledPolicies;
 use crate::principal::Principal;
 use crate::secret::Secret;
+use rules::ProjectRules;
 
 /// Everything that requests are judged by. Built by the control plane, replaced as a whole, never changed.
 #[derive(Clone, Debug, Default)]
@@ -30,6 +32,8 @@ pub struct Snapshot {
     pub client_credentials: HashMap<Fingerprint, Arc<Principal>>,
     /// Projects by id.
     pub projects: HashMap<ProjectId, ProjectEntry>,
+    /// What projects ask of their requests. Only of those that ask for something: for most requests this is a look at an empty map.
+    pub project_rules: HashMap<ProjectId, Arc<ProjectRules>>,
     /// Who pays for unregistered credentials where those are allowed.
     pub default_principal: Option<Arc<Principal>>,
     /// Policies, limits and budgets.

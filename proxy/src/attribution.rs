@@ -5,6 +5,8 @@ use std::sync::Arc;
 use http::header::{HeaderMap, HeaderName};
 use serde::{Deserialize, Serialize};
 
+use crate::request_metadata::{self, Metadata};
+
 /// The longest header value that is copied into events. Ids are UUIDs; anything longer is not one of ours to keep.
 const MAX_VALUE_BYTES: usize = 256;
 
@@ -14,7 +16,8 @@ const PARENT_AGENT_ID: HeaderName = HeaderName::from_static("x-claude-code-paren
 const REQUEST_CLASS: HeaderName = HeaderName::from_static("x-claude-code-request-class");
 const RETRY_COUNT: HeaderName = HeaderName::from_static("x-stainless-retry-count");
 
-/// The client's own account of a request. Unverified: good for showing cost as a tree, never for deciding anything.
+/// The client's own account of a request. Unverified: good for showing cost as a tree, and never a reason to allow anything that
+/// would be refused for who it is.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Attribution {
     pub(crate) session_id: Option<Arc<str>>,
@@ -23,6 +26,9 @@ pub(crate) struct Attribution {
     pub(crate) request_class: Option<Arc<str>>,
     /// Retries of the same logical call before this request; 0 when the client does not say.
     pub(crate) retry_count: u32,
+    /// Free names and values, beside the labels of the key.
+    #[serde(default, skip_serializing_if = "Metadata::is_empty")]
+    pub(crate) metadata: Metadata,
 }
 
 impl Attribution {
@@ -34,6 +40,7 @@ impl Attribution {
             parent_agent_id: text(headers, &PARENT_AGENT_ID).map(Arc::from),
             request_class: text(headers, &REQUEST_CLASS).map(Arc::from),
             retry_count: text(headers, &RETRY_COUNT).and_then(|count| count.parse().ok()).unwrap_or(0),
+            metadata: request_metadata::read(headers),
         }
     }
 }

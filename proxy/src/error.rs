@@ -16,6 +16,7 @@ use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
 use http::{Response, StatusCode};
 use mindweave_metering::{Outcome, ScanFault};
+use mindweave_policy::CredentialForm;
 use serde::Serialize;
 
 use self::face::{Face, Retry};
@@ -40,6 +41,10 @@ pub(crate) enum ProxyError {
     KeyExpired,
     #[error("the credential is not registered to a project")]
     CredentialNotRegistered,
+    #[error("the project does not accept this form of credential")]
+    CredentialFormNotAccepted { accepted: Vec<CredentialForm> },
+    #[error("metadata that the project requires is missing")]
+    MetadataMissing { names: Vec<Arc<str>> },
     #[error("the project has no Claude key")]
     UpstreamKeyMissing,
     #[error("no default project is known")]
@@ -133,6 +138,14 @@ impl ProxyError {
             Self::RequestTooLarge { limit } => {
                 format!("{} The limit here is {limit} bytes.", face.message).into()
             }
+            Self::CredentialFormNotAccepted { accepted } => {
+                let names: Vec<_> = accepted.iter().map(|form| form.as_str()).collect();
+                let names = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
+                format!("{} It accepts: {names}.", face.message).into()
+            }
+            Self::MetadataMissing { names } => {
+                format!("{} Missing: {}.", face.message, names.join(", ")).into()
+            }
             Self::BodyUnreadable(fault) => format!("{} Here, {fault}.", face.message).into(),
             Self::PolicyDenied(denial) if !denial.message.is_empty() => Cow::Borrowed(&denial.message),
             Self::RuleRefused(refused) => Cow::Borrowed(&refused.message),
@@ -188,6 +201,8 @@ impl ProxyError {
             Self::KeyUnknown
             | Self::KeyExpired
             | Self::CredentialNotRegistered
+            | Self::CredentialFormNotAccepted { .. }
+            | Self::MetadataMissing { .. }
             | Self::UpstreamKeyMissing
             | Self::DefaultProjectMissing
             | Self::NoSnapshot
@@ -290,6 +305,8 @@ mod tests {
             ProxyError::KeyUnknown,
             ProxyError::KeyExpired,
             ProxyError::CredentialNotRegistered,
+            ProxyError::CredentialFormNotAccepted { accepted: CredentialForm::ALL.into() },
+            ProxyError::MetadataMissing { names: vec!["team".into()] },
             ProxyError::UpstreamKeyMissing,
             ProxyError::DefaultProjectMissing,
             ProxyError::NoSnapshot,

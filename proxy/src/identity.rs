@@ -19,7 +19,7 @@ const X_MINDWEAVE_KEY: HeaderName = HeaderName::from_static("x-mindweave-key");
 /// What every MindWeave key starts with.
 const KEY_PREFIX: &[u8] = b"mw_";
 /// OAuth and workload-identity tokens: accepted by the API as a bearer only, unlike API keys.
-const OAUTH_PREFIX: &str = "sk-ant-oat";
+pub(crate) const OAUTH_PREFIX: &str = "sk-ant-oat";
 
 /// The owner of a request and what to do with its credential.
 #[derive(Debug)]
@@ -70,7 +70,7 @@ fn virtual_key(headers: &HeaderMap) -> Option<(HeaderName, &[u8])> {
 }
 
 /// Every credential in the headers that the API reads, `x-api-key` first.
-fn credentials(headers: &HeaderMap) -> impl Iterator<Item = (HeaderName, &[u8])> {
+pub(crate) fn credentials(headers: &HeaderMap) -> impl Iterator<Item = (HeaderName, &[u8])> {
     let keys = headers.get_all(X_API_KEY).iter().map(|value| (X_API_KEY, value.as_bytes().trim_ascii()));
     let bearers =
         headers.get_all(AUTHORIZATION).iter().filter_map(|value| Some((AUTHORIZATION, bearer(value)?)));

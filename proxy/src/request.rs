@@ -27,6 +27,7 @@ use crate::headers::{self, ForwardRules};
 use crate::identity::{Identity, identify};
 use crate::method::method_name;
 use crate::metrics;
+use crate::project_rules::{self, Presented};
 use crate::server::{Handler, Peer};
 use crate::settle::{AdmittedRecord, Ledger};
 use crate::tap::{EmptyBody, ResponseBody, Source, TapBody};
@@ -197,6 +198,7 @@ impl RequestService {
         if declared_length(&asked.head.headers).is_some_and(|length| length > asked.limit) {
             return Err(ProxyError::RequestTooLarge { limit: asked.limit });
         }
+        check_project_rules(asked, admitted)?;
         match self.governance.in_force(&asked.snapshot, &admitted.principal) {
             // Boxed: every connection's task has room for this, and most never need it.
             Some(in_force) => Box::pin(self.pass(in_force, asked, body, admitted)).await,
@@ -232,7 +234,7 @@ impl RequestService {
         let identity = identify(&asked.head.headers, &asked.snapshot, self.unregistered, admitted.timestamp)?;
         (admitted.principal, asked.credential, asked.plan) =
             (identity.principal, identity.kind, identity.credential);
-        Ok(())
+        check_project_rules(asked, admitted)
     }
 
     fn admit(&self, admitted: &AdmittedRecord) -> Result<Option<Admission>, ProxyError> {
@@ -283,6 +285,17 @@ impl RequestService {
         }
         request
     }
+}
+
+/// Refuses what the request's project does not take.
+fn check_project_rules(asked: &Asked<'_>, admitted: &AdmittedRecord) -> Result<(), ProxyError> {
+    let presented = Presented {
+        headers: &asked.head.headers,
+        principal: &admitted.principal,
+        kind: asked.credential,
+        metadata: &admitted.attribution.metadata,
+    };
+    project_rules::check(&asked.snapshot, &presented)
 }
 
 /// The request target to send: path and query byte for byte.

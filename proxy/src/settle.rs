@@ -27,6 +27,7 @@ use crate::event_ids::EventIds;
 use crate::governance::{OpenReservation, Origin};
 use crate::metrics;
 use crate::reach::Reach;
+use crate::request_metadata::beside_labels;
 
 /// What is known of a request when it is admitted: the payload of its `admitted` record in the journal, and what every
 /// later event of it starts from. Read back at the next start if the request never finished.
@@ -298,7 +299,7 @@ impl Ledger {
             parent_event_id: None,
             request: admitted.origin.as_ref().map(|origin| origin.digest(reading.as_deref())),
             batch,
-            metadata: principal.labels.clone(),
+            metadata: beside_labels(&principal.labels, &attribution.metadata),
         }
     }
 

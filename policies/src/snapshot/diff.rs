@@ -8,7 +8,7 @@ use mindweave_metering::ProjectId;
 use serde::{Deserialize, Serialize};
 
 use super::Snapshot;
-use super::wire::{CredentialWire, KeyWire, ProjectWire, compiled, hexadecimal};
+use super::wire::{CredentialWire, KeyWire, ProjectRulesWire, ProjectWire, compiled, hexadecimal};
 use crate::fingerprint::Fingerprint;
 use crate::governance::Governance;
 use crate::principal::Principal;
@@ -38,6 +38,12 @@ pub struct SnapshotDiff {
     /// Projects that are gone.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub projects_removed: Vec<ProjectId>,
+    /// Projects that ask for something new of their requests.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub project_rules_upserted: Vec<ProjectRulesWire>,
+    /// Projects that ask for nothing any more.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub project_rules_removed: Vec<ProjectId>,
     /// Who pays for unregistered credentials, when that changed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub default_principal: Option<DefaultPrincipal>,
@@ -98,6 +104,13 @@ impl SnapshotDiff {
             }),
             projects_upserted: upserted(&from.projects, &to.projects, same_project, ProjectWire::of),
             projects_removed: removed(&from.projects, &to.projects, Clone::clone),
+            project_rules_upserted: upserted(
+                &from.project_rules,
+                &to.project_rules,
+                Arc::eq,
+                ProjectRulesWire::of,
+            ),
+            project_rules_removed: removed(&from.project_rules, &to.project_rules, Clone::clone),
             default_principal,
             governance: (!same_governance).then(|| Arc::clone(&to.governance)),
         }
@@ -126,6 +139,11 @@ impl SnapshotDiff {
             next.projects.remove(id);
         }
         next.projects.extend(self.projects_upserted.into_iter().map(ProjectWire::into_entry));
+        for id in &self.project_rules_removed {
+            next.project_rules.remove(id);
+        }
+        next.project_rules
+            .extend(self.project_rules_upserted.into_iter().map(|entry| (entry.id, entry.rules)));
         if let Some(changed) = self.default_principal {
             next.default_principal = changed.principal;
         }

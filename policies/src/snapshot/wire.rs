@@ -14,6 +14,7 @@ use mindweave_metering::ProjectId;
 use serde::{Deserialize, Serialize};
 
 use super::diff::SnapshotDiff;
+use super::rules::ProjectRules;
 use super::{KeyEntry, ProjectEntry, Snapshot};
 use crate::CompiledPolicies;
 use crate::fingerprint::Fingerprint;
@@ -149,6 +150,9 @@ pub struct SnapshotWire {
     pub client_credentials: Vec<CredentialWire>,
     /// In the order of their ids.
     pub projects: Vec<ProjectWire>,
+    /// In the order of their ids.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub project_rules: Vec<ProjectRulesWire>,
     /// Who pays for unregistered credentials.
     #[serde(default)]
     pub default_principal: Option<Arc<Principal>>,
@@ -191,6 +195,15 @@ pub struct ProjectWire {
     pub upstream_key: Option<Secret>,
 }
 
+/// What a project asks of its requests.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProjectRulesWire {
+    /// Which one.
+    pub id: ProjectId,
+    /// What it asks for.
+    pub rules: Arc<ProjectRules>,
+}
+
 impl KeyWire {
     pub(super) fn of(fingerprint: Fingerprint, entry: &KeyEntry) -> Self {
         Self { fingerprint, principal: Arc::clone(&entry.principal), expires_at: entry.expires_at }
@@ -217,6 +230,12 @@ impl ProjectWire {
     }
 }
 
+impl ProjectRulesWire {
+    pub(super) fn of(id: &ProjectId, rules: &Arc<ProjectRules>) -> Self {
+        Self { id: id.clone(), rules: Arc::clone(rules) }
+    }
+}
+
 impl SnapshotWire {
     /// The form in which a snapshot travels.
     pub fn of(snapshot: &Snapshot, lineage: Arc<str>) -> Self {
@@ -230,12 +249,16 @@ impl SnapshotWire {
         let mut projects: Vec<_> =
             snapshot.projects.iter().map(|(id, entry)| ProjectWire::of(id, entry)).collect();
         projects.sort_unstable_by(|a, b| a.id.cmp(&b.id));
+        let mut project_rules: Vec<_> =
+            snapshot.project_rules.iter().map(|(id, rules)| ProjectRulesWire::of(id, rules)).collect();
+        project_rules.sort_unstable_by(|a, b| a.id.cmp(&b.id));
         Self {
             lineage,
             revision: snapshot.revision,
             keys,
             client_credentials,
             projects,
+            project_rules,
             default_principal: snapshot.default_principal.clone(),
             governance: Arc::clone(&snapshot.governance),
         }
@@ -249,6 +272,7 @@ impl SnapshotWire {
             keys: self.keys.into_iter().map(KeyWire::into_entry).collect(),
             client_credentials: credentials.map(|entry| (entry.fingerprint, entry.principal)).collect(),
             projects: self.projects.into_iter().map(ProjectWire::into_entry).collect(),
+            project_rules: self.project_rules.into_iter().map(|entry| (entry.id, entry.rules)).collect(),
             default_principal: self.default_principal,
             policies: compiled(&self.governance, previous),
             governance: self.governance,

@@ -40,10 +40,12 @@ pub(super) struct Face {
 
 impl Face {
     /// Every answer of our own.
-    pub(super) const ALL: [Self; 44] = [
+    pub(super) const ALL: [Self; 46] = [
         KEY_UNKNOWN,
         KEY_EXPIRED,
         CREDENTIAL_NOT_REGISTERED,
+        CREDENTIAL_FORM_NOT_ACCEPTED,
+        METADATA_MISSING,
         UPSTREAM_KEY_MISSING,
         DEFAULT_PROJECT_MISSING,
         NO_SNAPSHOT,
@@ -103,6 +105,8 @@ impl Face {
             ProxyError::KeyUnknown => KEY_UNKNOWN,
             ProxyError::KeyExpired => KEY_EXPIRED,
             ProxyError::CredentialNotRegistered => CREDENTIAL_NOT_REGISTERED,
+            ProxyError::CredentialFormNotAccepted { .. } => CREDENTIAL_FORM_NOT_ACCEPTED,
+            ProxyError::MetadataMissing { .. } => METADATA_MISSING,
             ProxyError::UpstreamKeyMissing => UPSTREAM_KEY_MISSING,
             ProxyError::DefaultProjectMissing => DEFAULT_PROJECT_MISSING,
             ProxyError::NoSnapshot => NO_SNAPSHOT,
@@ -163,6 +167,21 @@ const CREDENTIAL_NOT_REGISTERED: Face = Face::new(
     "This gateway serves registered credentials only. Send a MindWeave key (mw_...) in \
      x-mindweave-key or in place of your Claude key, or ask your MindWeave admin to register \
      your Claude key.",
+    Retry::Pointless,
+);
+const CREDENTIAL_FORM_NOT_ACCEPTED: Face = Face::new(
+    403,
+    "permission_error",
+    "credential_form_not_accepted",
+    "This project does not accept a credential of this form.",
+    Retry::Pointless,
+);
+const METADATA_MISSING: Face = Face::new(
+    400,
+    "invalid_request_error",
+    "metadata_missing",
+    "This project requires metadata. Send it in x-mindweave-metadata as name=value pairs with \
+     commas between them, or ask your MindWeave admin for a key with these labels.",
     Retry::Pointless,
 );
 const UPSTREAM_KEY_MISSING: Face = Face::new(

@@ -9,6 +9,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::Secret;
 use crate::governance::{OnError, OrgEntry, PolicyMode, PolicySpec};
+use crate::snapshot::rules::{CredentialForm, ProjectRules};
 use crate::snapshot::wire::{SnapshotWire, WatchLine};
 use crate::snapshot::{KeyEntry, ProjectEntry};
 use crate::subject::{Subject, SubjectKind};
@@ -75,18 +76,33 @@ fn snapshot(revision: u64) -> impl Strategy<Value = Snapshot> {
         hash_map(fingerprint(), key(), 0..5),
         hash_map(fingerprint(), principal(), 0..5),
         hash_map((0..4_u8).prop_map(|id| ProjectId::new(format!("prj_{id}"))), project(), 0..4),
+        hash_map((0..4_u8).prop_map(|id| ProjectId::new(format!("prj_{id}"))), rules(), 0..4),
         option::of(principal()),
         governance(),
     )
-        .prop_map(move |(keys, client_credentials, projects, default_principal, governance)| Snapshot {
-            revision,
-            keys,
-            client_credentials,
-            projects,
-            default_principal,
-            governance,
-            policies: Arc::default(),
-        })
+        .prop_map(
+            move |(keys, client_credentials, projects, project_rules, default_principal, governance)| {
+                Snapshot {
+                    revision,
+                    keys,
+                    client_credentials,
+                    projects,
+                    project_rules,
+                    default_principal,
+                    governance,
+                    policies: Arc::default(),
+                }
+            },
+        )
+}
+
+fn rules() -> impl Strategy<Value = Arc<ProjectRules>> {
+    let forms = option::of(proptest::sample::subsequence(CredentialForm::ALL.to_vec(), 0..=3));
+    let names = proptest::sample::subsequence(vec!["team", "ticket"], 0..=2);
+    (forms, names, option::of(1..9_u32)).prop_map(|(credential_forms, names, raw_days)| {
+        let required_metadata = names.into_iter().map(Arc::from).collect();
+        Arc::new(ProjectRules { credential_forms, required_metadata, raw_days })
+    })
 }
 
 /// What two equal snapshots have in common; compiled policies have no equality.

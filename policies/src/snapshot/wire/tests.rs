@@ -1,6 +1,7 @@
 use serde_json::{Value, json};
 
 use super::*;
+use crate::snapshot::rules::CredentialForm;
 
 fn heartbeat() -> WatchLine {
     let at = Timestamp::from_second(1_800_000_000).unwrap();
@@ -13,12 +14,17 @@ fn changed(line: &WatchLine, change: impl FnOnce(&mut Value)) -> Vec<u8> {
     serde_json::to_vec(&value).unwrap()
 }
 
+fn rules() -> ProjectRules {
+    ProjectRules { credential_forms: Some(vec![CredentialForm::OauthToken]), ..ProjectRules::default() }
+}
+
 fn snapshot() -> WatchLine {
     let project =
         ProjectEntry { name: "bot".into(), upstream_key: Some(Secret::new("sk-ant-secret".into())) };
     let snapshot = Snapshot {
         revision: 7,
         projects: [(ProjectId::new("prj_1"), project)].into(),
+        project_rules: [(ProjectId::new("prj_1"), Arc::new(rules()))].into(),
         ..Snapshot::default()
     };
     WatchLine::Snapshot(Box::new(SnapshotWire::of(&snapshot, "run".into())))
@@ -49,6 +55,18 @@ fn fields_and_types_of_a_newer_control_plane_are_passed_over() {
     assert_eq!(WatchLine::decode(&newer).unwrap(), snapshot());
     let unknown = changed(&heartbeat(), |line| line["type"] = json!("weather"));
     assert_eq!(WatchLine::decode(&unknown).unwrap(), WatchLine::Unknown);
+}
+
+#[test]
+fn a_form_of_credentials_that_only_a_newer_control_plane_knows_admits_nobody() {
+    let newer = changed(&snapshot(), |line| {
+        line["project_rules"][0]["rules"]["credential_forms"] = json!(["passport"]);
+    });
+    let WatchLine::Snapshot(wire) = WatchLine::decode(&newer).unwrap() else { panic!("a snapshot") };
+    let snapshot = wire.into_snapshot(None);
+    let forms = snapshot.project_rules[&ProjectId::new("prj_1")].credential_forms.as_deref();
+    assert_eq!(forms, Some([CredentialForm::Unknown].as_slice()));
+    assert!(!CredentialForm::ALL.contains(&CredentialForm::Unknown));
 }
 
 #[test]
