@@ -3,6 +3,7 @@
 //! Two variants take turns in short rounds and the medians are compared: this way a busy machine slows both. What counts is
 //! CPU time of the proxy's process for a request (user and system, from `/proc`); latency is shown beside it.
 
+mod api;
 mod cpu;
 mod governance;
 mod load;
@@ -43,6 +44,8 @@ enum Suite {
     Pipeline(pipeline::Effort),
     /// How long after the end of an answer a query sees it, with everything as processes of their own
     Delay(pipeline::Effort),
+    /// How quick the API of the control plane stays beside ingest, at a fixed rate
+    Api,
     /// Whether queries over sums slow down as the tables grow
     Growth(pipeline::Effort),
 }
@@ -65,6 +68,7 @@ fn main() -> anyhow::Result<()> {
         Suite::Governance => runtime.block_on(governance::run(effort))?.publish(results),
         Suite::Pipeline(effort) => report::publish("pipeline", &pipeline::throughput(&effort)?, results),
         Suite::Delay(effort) => report::publish("delay", &pipeline::delay(&effort)?, results),
+        Suite::Api => report::publish("api", &api::run()?, results),
         Suite::Growth(effort) => report::publish("growth", &pipeline::growth(&effort)?, results),
     }
 }
