@@ -26,12 +26,15 @@ use crate::http::router::{self, Edge};
 use crate::http::security_headers::Transport;
 use crate::http::server;
 use crate::http::tls::{Tls, TlsError};
+use crate::identity::api_tokens::{USES_PERIOD, USES_TASK, Uses};
+use crate::identity::one_time::TokenError;
 use crate::identity::{self, IdentityError};
 use crate::intake::{self, Desk};
 use crate::leadership::Leadership;
 use crate::metrics;
 use crate::projects::{HomeError, home_ensure};
 use crate::proxies::{Door, REFRESH_PERIOD, REFRESH_TASK, Tokens, TokensError};
+use crate::keys::uses_note;
 use crate::rollup::{Retention, rollup_run, storage_run};
 use crate::shares::{SHARES_TASK, Shares};
 use crate::snapshot::{FirstSnapshotError, Publisher};
@@ -105,6 +108,15 @@ impl From<TokensError> for StartError {
     }
 }
 
+impl From<TokenError> for StartError {
+    fn from(error: TokenError) -> Self {
+        match error {
+            TokenError::Store(error) => Self::Store(error),
+            TokenError::Entropy(error) => Self::Entropy(error),
+        }
+    }
+}
+
 impl From<HomeError> for StartError {
     fn from(error: HomeError) -> Self {
         match error {
@@ -136,6 +148,7 @@ pub struct ControlPlane {
     reserved: ReservedSource,
     reaches_database: Receiver<bool>,
     desk: Option<Arc<Desk>>,
+    owner_link: Option<Secret>,
     tasks: Tasks,
 }
 
@@ -172,6 +185,7 @@ impl ControlPlane {
         let desk = |events| Arc::new(Desk::new(events, publisher.snapshots(), home.org_id.clone(), kept));
         let desk = config.events.map(desk);
         let identity = identity::start(config.identity, listens, &db, &mut tasks)?;
+        let owner_link = identity::owner_link(&db, identity.public_url()).await?;
         let app = App {
             db: db.clone(),
             publisher: Arc::clone(&publisher),
@@ -201,7 +215,8 @@ impl ControlPlane {
         spawn_token_refresh(&mut tasks, &tokens);
         let door = Door::new(tokens, tls.clone());
         let events = desk.as_ref().map(|desk| intake::routes(Arc::clone(desk), token.clone()));
-        let gate = Gate { admin: token, db: db.clone(), rates: Rates::new(config.http.rate_limits) };
+        let uses = spawn_token_uses(&mut tasks, &db);
+        let gate = Gate { admin: token, db: db.clone(), rates: Rates::new(config.http.rate_limits), uses };
         let edge = Edge::new(config.http, Transport::of(tls.as_ref()));
         let router = router::build(app, gate, edge, internal, door, events.unwrap_or_default());
         tasks.spawn("api", server::serve(listener, router, tls, tasks.stop()));
@@ -209,12 +224,17 @@ impl ControlPlane {
         let reaches_database = leadership.reaches_database();
         spawn_background(&mut tasks, &db, &publisher, &leadership, config.retention);
         spawn_audit(&mut tasks, &db, &leadership, config.audit_topic);
-        Ok(Self { local_addr, db, publisher, ingest, feeds, reserved, reaches_database, desk, tasks })
+        Ok(Self { local_addr, db, publisher, ingest, feeds, reserved, reaches_database, desk, owner_link, tasks })
     }
 
     /// Where the API listens.
     pub fn local_addr(&self) -> SocketAddr {
         self.local_addr
+    }
+
+    /// The link whose opener becomes the first owner, while there is nobody: for the person at the terminal, and no log.
+    pub fn owner_link(&self) -> Option<&Secret> {
+        self.owner_link.as_ref()
     }
 
     /// Where proxies in this process read what is in force. A change through the API is there before its answer is sent.
@@ -277,6 +297,16 @@ fn check_tokens(config: &ControlPlaneConfig) -> Result<(), StartError> {
     }
 }
 
+fn spawn_token_uses(tasks: &mut Tasks, db: &Db) -> Uses {
+    let uses = Uses::default();
+    let (noted, db) = (uses.clone(), db.clone());
+    tasks.spawn_periodic(USES_TASK, USES_PERIOD, move || {
+        let (uses, db) = (noted.clone(), db.clone());
+        async move { uses.note(&db).await }
+    });
+    uses
+}
+
 fn spawn_token_refresh(tasks: &mut Tasks, tokens: &Tokens) {
     let tokens = tokens.clone();
     tasks.spawn_periodic(REFRESH_TASK, REFRESH_PERIOD, move || {
@@ -324,7 +354,15 @@ fn spawn_background(
     let rollup = db.clone();
     leadership.spawn_periodic(tasks, "rollup", ROLLUP_PERIOD, move || {
         let db = rollup.clone();
-        async move { report("rollup", rollup_run(&db, clock::now()).await) }
+        async move {
+            report("key_uses", uses_note(&db, clock::now()).await); // of hours that are open still
+            report("rollup", rollup_run(&db, clock::now()).await);
+        }
+    });
+    let tokens = db.clone();
+    leadership.spawn_periodic(tasks, "identity", identity::CLEANUP_PERIOD, move || {
+        let db = tokens.clone();
+        async move { report("identity", identity::identity_prune(&db, clock::now()).await) }
     });
     let requests = db.clone();
     leadership.spawn_periodic(tasks, "idempotent_requests", RETENTION_PERIOD, move || {

@@ -2,6 +2,7 @@
 //! ever repeated in an error.
 
 mod json;
+mod password;
 mod values;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -23,9 +23,7 @@ use super::settings::HttpSettings;
 use super::{compression, conditional, idempotency, openapi, origin};
 use crate::app::App;
 use crate::proxies::{Door, Tokens};
-use crate::{
-    analytics, audit, credentials, governance, keys, members, orgs, projects, proxies, teams, usage,
-};
+use crate::{analytics, audit, credentials, governance, identity, keys, members, orgs, projects, proxies, service_accounts, teams, usage};
 
 /// Longest body of any request: names, labels and a credential fit many times over.
 const MAX_BODY_BYTES: usize = 64 * 1024;
@@ -95,20 +93,23 @@ pub(crate) fn build(
 
 /// What answers without a token.
 fn public_routes() -> OpenApiRouter<App> {
-    OpenApiRouter::with_openapi(openapi::head()).routes(routes!(health))
+    OpenApiRouter::with_openapi(openapi::head()).routes(routes!(health)).merge(identity::public_routes())
 }
 
 /// What wants one.
 fn protected_routes(tokens: Tokens) -> OpenApiRouter<App> {
     OpenApiRouter::new()
-        .merge(projects::routes().into())
-        .merge(keys::routes().into())
-        .merge(credentials::routes().into())
+        .merge(projects::routes())
+        .merge(keys::routes())
+        .merge(credentials::routes())
         .merge(usage::routes().into())
         .merge(analytics::routes().into())
+        .merge(identity::routes())
         .merge(orgs::routes())
         .merge(audit::routes())
         .merge(teams::routes())
+        .merge(identity::api_tokens::routes())
+        .merge(service_accounts::routes())
         .merge(members::routes())
         .merge(proxies::routes(tokens).into())
         .merge(governance::routes().layer(DefaultBodyLimit::max(MAX_POLICY_BODY_BYTES)).into())

@@ -8,7 +8,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use sqlx::FromRow;
+use sqlx::{AssertSqlSafe, FromRow};
 
 use crate::access::Origin;
 use crate::clock;
@@ -217,16 +217,17 @@ async fn counted_locked(tx: &mut Connection, bucket: &str, now: i64) -> Result<C
     .doing("counting attempts")
 }
 
-/// Forgets what this identity tried from this address: it has succeeded. The address and the identity keep their counts, which others
-/// may have run up.
+/// Forgets what this identity tried from this address, and that this was an attempt: it has succeeded. What others did wrong from the
+/// address, or on the identity, stays counted.
 pub(crate) async fn succeeded(tx: &mut Connection, attempt: &Attempt) -> Result<(), StoreError> {
-    let Some(pair) = &attempt.pair else { return Ok(()) };
-    sql::query("DELETE FROM attempts WHERE bucket = ?")
-        .bind(pair)
-        .execute(tx)
-        .await
-        .doing("forgetting attempts")
-        .map(drop)
+    const DOING: &str = "forgetting attempts";
+    for (bucket, _) in &attempt.buckets {
+        let count = "CASE WHEN count > 0 THEN count - 1 ELSE 0 END";
+        let left = if Some(bucket) == attempt.pair.as_ref() { "0" } else { count };
+        let sql = format!("UPDATE attempts SET count = {left} WHERE bucket = ?");
+        sql::query(AssertSqlSafe(sql)).bind(bucket).execute(&mut *tx).await.doing(DOING)?;
+    }
+    Ok(())
 }
 
 /// Deletes what no rule remembers any more.

@@ -194,7 +194,18 @@ pub(crate) async fn user_verified(tx: &mut Connection, id: &str) -> Result<(), S
         .map(drop)
 }
 
-/// Stores a password's hash.
+/// Stores the hash of the same password under other parameters: nothing of the user changes.
+pub(super) async fn password_renew(tx: &mut Connection, id: &str, hash: &str) -> Result<(), StoreError> {
+    sql::query("UPDATE users SET password_hash = ? WHERE id = ?")
+        .bind(hash)
+        .bind(id)
+        .execute(tx)
+        .await
+        .doing("renewing the hash of a password")
+        .map(drop)
+}
+
+/// Stores the hash of another password.
 pub(super) async fn password_set(tx: &mut Connection, id: &str, hash: &str) -> Result<(), StoreError> {
     sql::query("UPDATE users SET password_hash = ?, updated_at = ? WHERE id = ?")
         .bind(hash)
