@@ -190,9 +190,9 @@ pub(crate) fn sign_on_owner(provider_id: &str) -> String {
     format!("oidc:{provider_id}")
 }
 
-/// For whom the answer to a request with an `Idempotency-Key` is sealed.
+/// For whom the answer to a request with an `Idempotency-Key` is sealed. The length tells apart what a `:` in a name could not.
 pub(crate) fn idempotent_owner(caller: &str, key: &str) -> String {
-    format!("idempotent:{caller}:{key}")
+    format!("idempotent_request:{}:{caller}:{key}", caller.len())
 }
 
 impl fmt::Debug for MasterKey {

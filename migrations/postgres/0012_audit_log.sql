@@ -22,8 +22,36 @@ CREATE TABLE audit_log (
     PRIMARY KEY (chain, sequence)
 );
 
-CREATE INDEX audit_log_by_target ON audit_log (chain, target_id, sequence);
-CREATE INDEX audit_log_by_actor ON audit_log (actor_id, at);
+CREATE INDEX audit_log_by_target ON audit_log (target_id, chain, sequence);
+CREATE INDEX audit_log_by_actor ON audit_log (actor_id, chain, sequence);
+CREATE INDEX audit_log_by_action ON audit_log (action, chain, sequence);
+CREATE INDEX audit_log_by_project ON audit_log (project_id, chain, sequence) WHERE project_id IS NOT NULL;
+CREATE INDEX audit_log_by_request ON audit_log (request_id, chain, sequence);
+CREATE INDEX audit_log_by_time ON audit_log (chain, at);
+
+-- What was written stays; only what identifies a person can be taken away. Stops slips, not whoever may change the schema: for
+-- those there is the chain.
+CREATE FUNCTION mindweave_audit_log_stays() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF TG_OP = 'DELETE' THEN
+        RAISE EXCEPTION 'the audit log only grows';
+    END IF;
+    IF (new.personal IS NULL OR new.personal IS NOT DISTINCT FROM old.personal)
+        AND (new.personal_salt IS NULL OR new.personal_salt IS NOT DISTINCT FROM old.personal_salt)
+        AND (new.chain, new.sequence, new.at, new.action, new.actor_id, new.target_kind, new.target_id, new.request_id)
+            = (old.chain, old.sequence, old.at, old.action, old.actor_id, old.target_kind, old.target_id, old.request_id)
+        AND (new.body, new.personal_hash, new.previous_hash, new.hash)
+            = (old.body, old.personal_hash, old.previous_hash, old.hash)
+        AND new.project_id IS NOT DISTINCT FROM old.project_id
+    THEN
+        RETURN new;
+    END IF;
+    RAISE EXCEPTION 'an entry of the audit log stays as it is';
+END
+$$;
+
+CREATE TRIGGER audit_log_stays BEFORE UPDATE OR DELETE ON audit_log
+    FOR EACH ROW EXECUTE FUNCTION mindweave_audit_log_stays();
 
 CREATE TABLE audit_heads (
     chain    TEXT COLLATE "C" NOT NULL PRIMARY KEY,

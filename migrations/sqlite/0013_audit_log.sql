@@ -22,8 +22,32 @@ CREATE TABLE audit_log (
     PRIMARY KEY (chain, sequence)
 ) STRICT;
 
-CREATE INDEX audit_log_by_target ON audit_log (chain, target_id, sequence);
-CREATE INDEX audit_log_by_actor ON audit_log (actor_id, at);
+CREATE INDEX audit_log_by_target ON audit_log (target_id, chain, sequence);
+CREATE INDEX audit_log_by_actor ON audit_log (actor_id, chain, sequence);
+CREATE INDEX audit_log_by_action ON audit_log (action, chain, sequence);
+CREATE INDEX audit_log_by_project ON audit_log (project_id, chain, sequence) WHERE project_id IS NOT NULL;
+CREATE INDEX audit_log_by_request ON audit_log (request_id, chain, sequence);
+CREATE INDEX audit_log_by_time ON audit_log (chain, at);
+
+-- What was written stays; only what identifies a person can be taken away. Stops slips, not whoever may change the schema: for
+-- those there is the chain.
+CREATE TRIGGER audit_log_only_grows BEFORE DELETE ON audit_log
+BEGIN
+    SELECT RAISE(ABORT, 'the audit log only grows');
+END;
+
+CREATE TRIGGER audit_log_stays BEFORE UPDATE ON audit_log
+WHEN NOT (
+    new.chain = old.chain AND new.sequence = old.sequence AND new.at = old.at AND new.action = old.action
+    AND new.actor_id = old.actor_id AND new.target_kind = old.target_kind AND new.target_id = old.target_id
+    AND new.project_id IS old.project_id AND new.request_id = old.request_id AND new.body = old.body
+    AND new.personal_hash = old.personal_hash AND new.previous_hash = old.previous_hash AND new.hash = old.hash
+    AND (new.personal IS old.personal OR new.personal IS NULL)
+    AND (new.personal_salt IS old.personal_salt OR new.personal_salt IS NULL)
+)
+BEGIN
+    SELECT RAISE(ABORT, 'an entry of the audit log stays as it is');
+END;
 
 CREATE TABLE audit_heads (
     chain    TEXT    NOT NULL PRIMARY KEY,

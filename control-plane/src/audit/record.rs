@@ -3,16 +3,13 @@
 use serde::Serialize;
 use serde_json::Value;
 
-use super::chain::{Chain, Link, personal_hash};
+use super::chain::{Chain, Link, SALT_BYTES, personal_hash};
 use super::store::{self, NewEntry};
 use crate::access::Caller;
 use crate::clock;
 use crate::db::{Connection, StoreError};
 use crate::entropy::{self, NoEntropy};
 use crate::http::problem::Problem;
-
-/// Bytes of salt: what a person is called cannot be guessed from the hash that stays.
-const SALT_BYTES: usize = 32;
 
 /// What something is that was changed.
 #[derive(Clone, Copy, Debug)]
@@ -161,11 +158,11 @@ pub(crate) async fn record(
     let (body, personal) = (json(&body), json(&personal));
     let salt = entropy::bytes::<SALT_BYTES>()?;
     let chain = change.chain.as_str();
-    let (sequence, previous_hash) = store::head(tx, chain).await?;
-    let sequence = sequence.saturating_add(1);
+    let head = store::head(tx, chain).await?;
+    let sequence = head.sequence.saturating_add(1);
     let personal_hash = personal_hash(&salt, &personal);
     let link =
-        Link { chain, sequence, previous_hash: &previous_hash, personal_hash: &personal_hash, body: &body };
+        Link { chain, sequence, previous_hash: &head.hash, personal_hash: &personal_hash, body: &body };
     let hash = link.hash();
     let entry = NewEntry {
         at: now,

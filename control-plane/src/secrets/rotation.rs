@@ -223,3 +223,6 @@ async fn note(db: &Db, report: &SecretsReport) -> Result<(), RotationError> {
     tx.commit().await.doing("noting a rotation")?;
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

@@ -77,3 +77,58 @@ fn a_text_that_is_no_key_is_refused_without_repeating_it() {
 fn debug_output_shows_nothing_of_the_key() {
     assert_eq!(format!("{:?}", key(7)), "MasterKey(..)");
 }
+
+fn both(current: u8, previous: u8) -> MasterKey {
+    key(current).opening(&format!("{previous:02x}").repeat(32)).unwrap()
+}
+
+/// The form that is only read: one byte names the key.
+fn first_form(byte: u8, owner: &str, secret: &Secret) -> Vec<u8> {
+    use ring::aead::{Aad, Nonce};
+    let key = Key::from_bytes(Zeroizing::new([byte; KEY_BYTES]));
+    let mut body = secret.expose_secret().as_bytes().to_vec();
+    let nonce = Nonce::assume_unique_for_key([7; 12]);
+    key.cipher().unwrap().seal_in_place_append_tag(nonce, Aad::from(owner), &mut body).unwrap();
+    [&[key.id().first_form()][..], &[7; 12], &body].concat()
+}
+
+#[test]
+fn while_keys_change_both_open_and_only_the_new_one_seals() {
+    let before = key(1).seal(OWNER, &secret()).unwrap();
+    let now = both(2, 1);
+    assert_eq!(now.open_and_tell(OWNER, &before).unwrap(), (secret(), Under::Previous));
+    let after = now.seal(OWNER, &secret()).unwrap();
+    assert_eq!(now.open_and_tell(OWNER, &after).unwrap(), (secret(), Under::Current));
+    assert_eq!(key(1).open(OWNER, &after), Err(UnsealError::OtherKey));
+    assert_eq!(both(1, 2).open_and_tell(OWNER, &after).unwrap().1, Under::Previous);
+}
+
+#[test]
+fn the_form_of_before_still_opens_also_where_one_byte_names_two_keys() {
+    let old = first_form(1, OWNER, &secret());
+    assert_eq!(key(1).open_and_tell(OWNER, &old).unwrap(), (secret(), Under::OlderForm));
+    // Some other key has the same first byte, and none has the same name.
+    let first = Key::from_bytes(Zeroizing::new([1; KEY_BYTES])).id().first_form();
+    let twin = (2..=u8::MAX)
+        .find(|byte| Key::from_bytes(Zeroizing::new([*byte; KEY_BYTES])).id().first_form() == first);
+    if let Some(twin) = twin {
+        assert_eq!(key(twin).open(OWNER, &old), Err(UnsealError::Altered));
+        assert_eq!(both(twin, 1).open_and_tell(OWNER, &old).unwrap(), (secret(), Under::Previous));
+    }
+    for byte in 0..=u8::MAX {
+        let old = first_form(byte, OWNER, &secret());
+        assert_eq!(key(byte).open(OWNER, &old).unwrap(), secret(), "key {byte}");
+    }
+}
+
+#[test]
+fn previous_keys_are_read_from_lines_or_with_commas_and_refused_without_being_repeated() {
+    let texts = ["01", "02", "03"].map(|byte| byte.repeat(32));
+    let keys = key(9).opening(&format!("{}\n{}, {}\n", texts[0], texts[1], texts[2])).unwrap();
+    assert_eq!(keys.previous_ids().len(), 3);
+    assert_eq!(key(1).opening(&texts[0]).unwrap().previous_ids(), Vec::<String>::new(), "itself");
+    let error = key(1).opening("sk-not-a-key").unwrap_err().to_string();
+    assert!(!error.contains("sk-not-a-key"), "{error}");
+    let many = (1..=9_u8).map(|byte| format!("{byte:02x}").repeat(32)).collect::<Vec<_>>().join(",");
+    assert!(matches!(key(0xFF).opening(&many), Err(MasterKeyError::TooMany)));
+}

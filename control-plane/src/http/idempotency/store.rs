@@ -13,6 +13,7 @@ use crate::app::App;
 use crate::clock;
 use crate::db::{Db, Doing, StoreError, sql};
 use crate::http::problem::Problem;
+use crate::secrets::idempotent_owner;
 
 /// What is to be done with a request.
 #[derive(Debug)]
@@ -140,9 +141,9 @@ pub(crate) async fn requests_prune(db: &Db, now: Timestamp) -> Result<(), StoreE
     tx.commit().await.doing("deleting old idempotency keys")
 }
 
-/// What an answer is sealed for. The length tells apart what a `/` in a key could not.
+/// What an answer is sealed for.
 fn owner(asked: &Asked) -> String {
-    format!("idempotent_request:{}:{}:{}", asked.caller.len(), asked.caller, asked.key)
+    idempotent_owner(&asked.caller, &asked.key)
 }
 
 fn seal(app: &App, asked: &Asked, answer: &Answer) -> Result<Vec<u8>, Problem> {
