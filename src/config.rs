@@ -6,8 +6,10 @@
 mod environment;
 mod fault;
 mod file;
+mod identity;
 pub(crate) mod kafka;
 mod networks;
+mod origins;
 mod setting;
 mod settings;
 pub(crate) mod template;
@@ -147,6 +149,7 @@ impl Config {
             ));
         }
         self.collisions(faults);
+        identity::contradictions(self, faults);
         kafka::contradictions(self, faults);
         if self.proxy_upstream.is_at(self.proxy_listen) {
             faults.push(Fault::together(

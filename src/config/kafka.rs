@@ -49,7 +49,6 @@ pub(crate) struct HiddenText(String);
 
 impl HiddenText {
     /// Itself, for the one place that needs it.
-    #[cfg(feature = "kafka")]
     pub(crate) fn expose(&self) -> &str {
         &self.0
     }

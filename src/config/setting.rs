@@ -1,7 +1,7 @@
 //! The types a setting can have: what texts they allow and how those are read.
 
 use std::net::{IpAddr, SocketAddr};
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -61,6 +61,16 @@ impl Setting for PathBuf {
 impl Setting for NonZeroUsize {
     fn allowed() -> String {
         "a whole number from 1".to_owned()
+    }
+
+    fn read(text: &str) -> Option<Self> {
+        text.parse().ok()
+    }
+}
+
+impl Setting for NonZeroU32 {
+    fn allowed() -> String {
+        NonZeroUsize::allowed()
     }
 
     fn read(text: &str) -> Option<Self> {

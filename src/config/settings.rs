@@ -1,16 +1,17 @@
 //! The table of settings: the only place that knows a key's name, type, default and meaning.
 
 use std::net::SocketAddr;
-use std::num::{NonZeroU16, NonZeroUsize};
+use std::num::{NonZeroU16, NonZeroU32, NonZeroUsize};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use mindweave_control_plane::MigrateMode;
+use mindweave_control_plane::{MigrateMode, Registration, Sender};
 use mindweave_proxy::{BatchResults, JournalFull, Unregistered, UpstreamProtocol};
 
 use super::fault::Fault;
 use super::kafka::{Brokers, HiddenText, KafkaCompression, KafkaMechanism, KafkaSecurity, KafkaTopics};
 use super::networks::Networks;
+use super::origins::Origins;
 use super::setting::{BaseUrl, ByteSize, Database, JournalSync, LogFormat, LogLevel, Setting};
 use super::{Given, Values};
 
@@ -130,12 +131,42 @@ settings! {
     control_plane_database_connections: NonZeroUsize = "control_plane.database_connections" or "16";
     /// What a start does about the database's schema: bring it up to date, or refuse one that is not.
     control_plane_migrate: MigrateMode = "control_plane.migrate" or "auto";
+    /// Load balancers in front of the API whose `x-forwarded-for` says who the client is, for the audit log and for rate limits. Everybody else's is not believed.
+    control_plane_trusted_proxies: Networks = "control_plane.trusted_proxies" or "";
+    /// Origins whose pages may call the API from a browser (CORS). Without it, none but the server's own.
+    control_plane_cors_origins: Origins = "control_plane.cors_origins" or "";
+    /// Requests per second that one caller (a person, a service account, the admin token) may make, on average over ten seconds. Each control plane counts for itself.
+    control_plane_rate_limits_caller: NonZeroU32 = "control_plane.rate_limits.caller" or "300";
+    /// The same for one address, without a valid token.
+    control_plane_rate_limits_address: NonZeroU32 = "control_plane.rate_limits.address" or "100";
     /// PEM file of the certificate chain to serve the API with, over TLS. Read again when it changes.
     control_plane_tls_cert_file: Option<PathBuf> = "control_plane.tls.cert_file" or "";
     /// PEM file of that certificate's private key.
     control_plane_tls_key_file: Option<PathBuf> = "control_plane.tls.key_file" or "";
     /// PEM file of the authorities that vouch for proxies. With it, proxies need a certificate of theirs beside their token; people's clients still need a token only. Read again when it changes.
     control_plane_tls_client_ca_file: Option<PathBuf> = "control_plane.tls.client_ca_file" or "";
+
+    /// The URL by which people reach the API: for links in mails, sign-on and passkeys. Without it, where the API listens, which is right on one machine only.
+    identity_public_url: Option<BaseUrl> = "identity.public_url" or "";
+    /// Who may make an account with a password: everybody who reaches the API, whoever was invited, or nobody, where people come by sign-on.
+    identity_registration: Registration = "identity.registration" or "invitation";
+    /// How long an access token is good. Ending a session ends it at once.
+    identity_access_token_lifetime: Duration = "identity.access_token_lifetime" or "15m";
+    /// How long a session lasts without being used: as long as its refresh token, which each refresh replaces.
+    identity_refresh_token_lifetime: Duration = "identity.refresh_token_lifetime" or "720h";
+    /// How long a session lasts at most. Then people sign in again.
+    identity_session_lifetime: Duration = "identity.session_lifetime" or "2160h";
+    /// Memory that hashing a password takes (argon2id), and as many times that as the machine has processors, at most 8 times. Hashes are renewed at the next sign-in after a change.
+    identity_password_memory: ByteSize = "identity.password.memory" or "19MiB";
+    /// Passes over that memory: each takes its time.
+    identity_password_passes: NonZeroU16 = "identity.password.passes" or "2";
+
+    /// The mail server: `smtps://USER:PASSWORD@HOST:PORT`, or `smtp://..` with STARTTLS. `smtp://HOST:PORT?tls=none` sends in the clear, for a relay next door. Without it no mails are sent. Better in the environment than in the configuration file.
+    mail_smtp_url: Option<HiddenText> = "mail.smtp_url" or "";
+    /// Whom mails come from.
+    mail_from: Option<Sender> = "mail.from" or "";
+    /// PEM file of certificate authorities to trust in front of the mail server beside the machine's own.
+    mail_ca_file: Option<PathBuf> = "mail.ca_file" or "";
 
     /// How long a proxy may hear nothing of the ledger before its figures of budgets count as old. What happens then is each budget's own `on_stale`.
     governance_stale_after: Duration = "governance.stale_after" or "30s";
