@@ -1,12 +1,16 @@
 //! The API over a real socket.
 
 mod accounts;
+mod api_quality;
 mod governance_budgets;
 mod governance_decisions;
 mod governance_limits;
 mod governance_policies;
 mod governance_replay;
+mod keys;
 mod people;
+mod project_settings;
+mod idempotency;
 mod refusals;
 mod replicas;
 mod usage;
