@@ -9,6 +9,7 @@ use crate::db::Db;
 use crate::governance::{Checker, Replays, ReservedSource};
 use crate::identity::Identity;
 use crate::secrets::MasterKey;
+use crate::sign_on::SignOn;
 use crate::snapshot::Publisher;
 use crate::tasks::Stop;
 use crate::usage::LiveEvents;
@@ -22,6 +23,7 @@ pub(crate) struct App {
     pub(crate) master_key: MasterKey,
     pub(crate) home: Arc<Home>,
     pub(crate) identity: Arc<Identity>,
+    pub(crate) sign_on: SignOn,
     pub(crate) checker: Checker,
     pub(crate) replays: Replays,
     pub(crate) reserved: ReservedSource,

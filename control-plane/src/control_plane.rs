@@ -32,11 +32,13 @@ use crate::identity::{self, IdentityError};
 use crate::intake::{self, Desk};
 use crate::leadership::Leadership;
 use crate::metrics;
+use crate::privacy::{ERASURE_PERIOD, erasures_run};
 use crate::projects::{HomeError, home_ensure};
 use crate::proxies::{Door, REFRESH_PERIOD, REFRESH_TASK, Tokens, TokensError};
 use crate::keys::uses_note;
 use crate::rollup::{Retention, rollup_run, storage_run};
 use crate::shares::{SHARES_TASK, Shares};
+use crate::sign_on::SignOn;
 use crate::snapshot::{FirstSnapshotError, Publisher};
 use crate::tasks::{Stop, Tasks};
 use crate::usage::{FEED_TASK, Ingest, LiveEvents, UsageFeeds, UsageSink, UsageSinks};
@@ -193,6 +195,7 @@ impl ControlPlane {
             master_key: config.master_key,
             home,
             identity,
+            sign_on: SignOn::default(),
             checker: Checker::new(config.policy_compiler),
             replays: Replays::default(),
             reserved: Arc::clone(&reserved),
@@ -363,6 +366,11 @@ fn spawn_background(
     leadership.spawn_periodic(tasks, "identity", identity::CLEANUP_PERIOD, move || {
         let db = tokens.clone();
         async move { report("identity", identity::identity_prune(&db, clock::now()).await) }
+    });
+    let people = db.clone();
+    leadership.spawn_periodic(tasks, "erasures", ERASURE_PERIOD, move || {
+        let db = people.clone();
+        async move { report("erasures", erasures_run(&db, clock::now()).await) }
     });
     let requests = db.clone();
     leadership.spawn_periodic(tasks, "idempotent_requests", RETENTION_PERIOD, move || {

@@ -28,11 +28,14 @@ mod leadership;
 mod members;
 mod metrics;
 mod orgs;
+mod privacy;
 mod projects;
 mod proxies;
 mod rollup;
 mod secrets;
+mod service_accounts;
 mod shares;
+mod sign_on;
 mod snapshot;
 mod stored;
 mod tasks;
@@ -60,6 +63,8 @@ pub use http::tls::{DEFAULT_TLS_RELOAD_INTERVAL, TlsConfig, TlsError};
 pub use identity::{IdentityError, IdentitySettings, Registration};
 pub use import::{ImportError, ImportProgress, ImportReport, ImportedTable, ledger_import};
 pub use intake::EventIntake;
+pub use mindweave_identity::mail::{MailSettings, MailStartError, Sender, SmtpUrl, SmtpUrlFault};
+pub use mindweave_identity::password::PasswordParameters;
 pub use rollup::Retention;
 pub use secrets::{
     MasterKey, MasterKeyError, RotationError, SecretsReport, SecretsTable, UnsealError, secrets_check,

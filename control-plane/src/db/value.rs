@@ -90,3 +90,9 @@ impl From<&[u8]> for Value {
         Self::Bytes(Some(value.to_vec()))
     }
 }
+
+impl From<Option<Vec<u8>>> for Value {
+    fn from(value: Option<Vec<u8>>) -> Self {
+        Self::Bytes(value)
+    }
+}

@@ -23,6 +23,7 @@ pub(crate) enum Code {
     SessionEnded,
     Forbidden,
     SignInRequired,
+    ConfirmationRequired,
     RegistrationClosed,
     ClientCertificateRequired,
     CertificateNameMismatch,
@@ -37,16 +38,25 @@ pub(crate) enum Code {
     InvalidParameter,
     InvalidCursor,
     InvalidLink,
+    SignOnRefused,
+    ProviderUnavailable,
     MailNotConfigured,
     UnsupportedMediaType,
     BodyTooLarge,
     BodyUnreadable,
     CredentialAlreadyRegistered,
     KeyRevoked,
+    DefaultProject,
     NameTaken,
+    AlreadyEnabled,
+    NotEnabled,
+    PasskeysUnavailable,
     LastOwner,
+    AlreadyErased,
     ManagedBySignOn,
     InvitationInvalid,
+    InvitationOver,
+    AlreadyInvited,
     NotEmpty,
     HomeOrganisation,
     ChangedMeanwhile,
@@ -76,6 +86,8 @@ impl Code {
             Self::Unauthorized | Self::InvalidCredentials | Self::SessionEnded => StatusCode::UNAUTHORIZED,
             Self::Forbidden
             | Self::SignInRequired
+            | Self::ConfirmationRequired
+            | Self::SignOnRefused
             | Self::RegistrationClosed
             | Self::ClientCertificateRequired
             | Self::CertificateNameMismatch
@@ -103,9 +115,16 @@ impl Code {
             Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::CredentialAlreadyRegistered
             | Self::KeyRevoked
+            | Self::DefaultProject
             | Self::NameTaken
+            | Self::AlreadyEnabled
+            | Self::NotEnabled
+            | Self::PasskeysUnavailable
             | Self::MailNotConfigured
             | Self::LastOwner
+            | Self::AlreadyErased
+            | Self::InvitationOver
+            | Self::AlreadyInvited
             | Self::ManagedBySignOn
             | Self::NotEmpty
             | Self::HomeOrganisation
@@ -118,6 +137,7 @@ impl Code {
             | Self::Busy
             | Self::JournalFull
             | Self::JournalFailed => StatusCode::SERVICE_UNAVAILABLE,
+            Self::ProviderUnavailable => StatusCode::BAD_GATEWAY,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }

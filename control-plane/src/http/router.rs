@@ -23,7 +23,7 @@ use super::settings::HttpSettings;
 use super::{compression, conditional, idempotency, openapi, origin};
 use crate::app::App;
 use crate::proxies::{Door, Tokens};
-use crate::{analytics, audit, credentials, governance, identity, keys, members, orgs, projects, proxies, service_accounts, teams, usage};
+use crate::{analytics, audit, credentials, governance, identity, keys, members, orgs, projects, proxies, service_accounts, sign_on, teams, usage};
 
 /// Longest body of any request: names, labels and a credential fit many times over.
 const MAX_BODY_BYTES: usize = 64 * 1024;
@@ -94,6 +94,9 @@ pub(crate) fn build(
 /// What answers without a token.
 fn public_routes() -> OpenApiRouter<App> {
     OpenApiRouter::with_openapi(openapi::head()).routes(routes!(health)).merge(identity::public_routes())
+        .merge(identity::mfa::public_routes())
+        .merge(identity::passkeys::public_routes())
+        .merge(sign_on::public_routes())
 }
 
 /// What wants one.
@@ -102,17 +105,20 @@ fn protected_routes(tokens: Tokens) -> OpenApiRouter<App> {
         .merge(projects::routes())
         .merge(keys::routes())
         .merge(credentials::routes())
-        .merge(usage::routes().into())
-        .merge(analytics::routes().into())
+        .merge(usage::routes())
+        .merge(analytics::routes())
         .merge(identity::routes())
         .merge(orgs::routes())
         .merge(audit::routes())
         .merge(teams::routes())
         .merge(identity::api_tokens::routes())
+        .merge(identity::mfa::routes())
+        .merge(identity::passkeys::routes())
         .merge(service_accounts::routes())
         .merge(members::routes())
-        .merge(proxies::routes(tokens).into())
-        .merge(governance::routes().layer(DefaultBodyLimit::max(MAX_POLICY_BODY_BYTES)).into())
+        .merge(sign_on::routes())
+        .merge(proxies::routes(tokens))
+        .merge(governance::routes().layer(DefaultBodyLimit::max(MAX_POLICY_BODY_BYTES)))
 }
 
 #[derive(Serialize, utoipa::ToSchema)]

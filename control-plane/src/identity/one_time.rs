@@ -33,6 +33,8 @@ pub(crate) enum Purpose {
     PasskeySignIn,
     /// The state of a sign-on at a provider.
     SignOn,
+    /// The end of a sign-on, which the browser brings to the page or program that wanted it.
+    SignOnCode,
 }
 
 impl Purpose {
@@ -46,6 +48,7 @@ impl Purpose {
             Self::PasskeyRegistration => "passkey_registration",
             Self::PasskeySignIn => "passkey_sign_in",
             Self::SignOn => "sign_on",
+            Self::SignOnCode => "sign_on_code",
         }
     }
 }

@@ -14,6 +14,23 @@ const MAX_EMAIL_BYTES: usize = 254;
 /// Longest name that is kept, in characters.
 const MAX_NAME_CHARS: usize = 200;
 
+/// The one provider whose word about addresses is only as good as another claim:
+/// <https://developers.google.com/identity/openid-connect/openid-connect#obtainuserinfo>.
+const GOOGLE: &str = "https://accounts.google.com";
+/// The domain for which Google is the provider of mail itself.
+const GOOGLE_MAIL: &str = "gmail.com";
+
+/// What a provider says of an address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EmailTrust {
+    /// It has made sure that the address is this person's.
+    Verified,
+    /// Nothing, or the address is only the name they sign in with.
+    Unstated,
+    /// It has not: the person may have typed it in.
+    Unverified,
+}
+
 /// A person, as a provider knows them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Person {
@@ -21,8 +38,8 @@ pub struct Person {
     pub subject: String,
     /// An address, if the provider tells one.
     pub email: Option<String>,
-    /// Whether the provider has made sure that the address is this person's.
-    pub email_verified: bool,
+    /// What the provider says of the address.
+    pub email_trust: EmailTrust,
     /// What to call them.
     pub name: Option<String>,
     /// The groups, or app roles, that the configured claim names.
@@ -46,13 +63,13 @@ impl Person {
             return Err(TokenFault::GroupsOverage);
         }
         let sources: Vec<_> = [Some(token), userinfo].into_iter().flatten().collect();
-        let (email, email_verified) = email(&sources);
+        let (email, email_trust) = email(&sources);
         let name = sources.iter().find_map(|claims| name(claims));
         let groups =
             groups_claim.and_then(|claim| sources.iter().find_map(|source| find(source, claim))).map(texts);
         let methods = token.get("amr").map(texts).unwrap_or_default();
         let multi_factor = methods.contains("mfa");
-        Ok(Self { subject, email, email_verified, name, groups: groups.unwrap_or_default(), multi_factor })
+        Ok(Self { subject, email, email_trust, name, groups: groups.unwrap_or_default(), multi_factor })
     }
 }
 
@@ -72,20 +89,38 @@ fn left_out(token: &Map<String, Value>, claim: &str) -> bool {
     named || marked
 }
 
-/// The address, and whether it was verified. Without one (Entra ID sends none for people without a mailbox) the name they sign in
-/// with, which looks like an address and is verified by nobody.
-fn email(sources: &[&Map<String, Value>]) -> (Option<String>, bool) {
+/// The address, and what is known of it. Without one (Entra ID sends none for people without a mailbox) the name they sign in
+/// with, which looks like an address.
+fn email(sources: &[&Map<String, Value>]) -> (Option<String>, EmailTrust) {
     for claims in sources {
         let Some(email) = claims.get("email").and_then(Value::as_str).and_then(address) else { continue };
-        // Entra ID's `email` can be set by any tenant's admins; `xms_edov` says that the tenant owns its domain.
-        let verified = ["email_verified", "xms_edov"].iter().find_map(|name| claims.get(*name));
-        return (Some(email), verified.is_some_and(is_true));
+        let trust = trust(claims, &email, sources);
+        return (Some(email), trust);
     }
     let names = ["preferred_username", "upn"];
     let name = sources.iter().find_map(|claims| {
         names.iter().find_map(|name| claims.get(*name).and_then(Value::as_str).and_then(address))
     });
-    (name, false)
+    (name, EmailTrust::Unstated)
+}
+
+fn trust(claims: &Map<String, Value>, email: &str, sources: &[&Map<String, Value>]) -> EmailTrust {
+    // Entra ID's `email` can be set by any tenant's admins; `xms_edov` says that the tenant owns its domain.
+    let said = ["email_verified", "xms_edov"].iter().find_map(|name| claims.get(*name));
+    let Some(said) = said else { return EmailTrust::Unstated };
+    if !is_true(said) {
+        return EmailTrust::Unverified;
+    }
+    // An account of Google's can have anybody's address, verified once; that it is an organisation's own, `hd` says.
+    let text = |name: &str| sources.iter().find_map(|claims| claims.get(name)).and_then(Value::as_str);
+    if text("iss") == Some(GOOGLE) {
+        let domain = email.rsplit_once('@').map_or("", |(_, domain)| domain);
+        let own = text("hd").is_some_and(|hosted| hosted.eq_ignore_ascii_case(domain));
+        if !own && !domain.eq_ignore_ascii_case(GOOGLE_MAIL) {
+            return EmailTrust::Unverified;
+        }
+    }
+    EmailTrust::Verified
 }
 
 /// `true`, as booleans, texts and numbers say it: Cognito sends texts, Entra ID numbers.
@@ -101,13 +136,16 @@ fn is_true(value: &Value) -> bool {
 fn address(text: &str) -> Option<String> {
     let text = text.trim();
     let (local, domain) = text.rsplit_once('@')?;
-    let plain = !text.contains(|char: char| char.is_whitespace() || char.is_control() || "<>,;\"".contains(char));
-    let fits = !local.is_empty() && domain.contains('.') && !local.contains('@') && text.len() <= MAX_EMAIL_BYTES;
+    let plain =
+        !text.contains(|char: char| char.is_whitespace() || char.is_control() || "<>,;\"".contains(char));
+    let fits =
+        !local.is_empty() && domain.contains('.') && !local.contains('@') && text.len() <= MAX_EMAIL_BYTES;
     (plain && fits).then(|| text.to_owned())
 }
 
 fn name(claims: &Map<String, Value>) -> Option<String> {
-    let text = |name: &str| claims.get(name).and_then(Value::as_str).map(str::trim).filter(|text| !text.is_empty());
+    let text =
+        |name: &str| claims.get(name).and_then(Value::as_str).map(str::trim).filter(|text| !text.is_empty());
     let parts = || {
         let parts: Vec<_> = [text("given_name"), text("family_name")].into_iter().flatten().collect();
         (!parts.is_empty()).then(|| parts.join(" "))

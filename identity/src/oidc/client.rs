@@ -47,6 +47,29 @@ pub struct Registration {
     pub groups_claim: Option<String>,
 }
 
+impl Registration {
+    /// Where to send the browser: the provider's [`Oidc::authorization_endpoint`] with the request.
+    pub fn authorization_url(
+        &self,
+        endpoint: &Url,
+        binding: &Binding,
+        state: &str,
+        redirect_uri: &str,
+    ) -> Url {
+        let mut url = endpoint.clone();
+        url.query_pairs_mut()
+            .append_pair("response_type", "code")
+            .append_pair("client_id", &self.client_id)
+            .append_pair("redirect_uri", redirect_uri)
+            .append_pair("scope", &self.scopes.join(" "))
+            .append_pair("state", state)
+            .append_pair("nonce", &binding.nonce())
+            .append_pair("code_challenge", &binding.challenge())
+            .append_pair("code_challenge_method", "S256");
+        url
+    }
+}
+
 /// What is kept of an issuer.
 #[derive(Default)]
 struct Kept {
@@ -107,30 +130,14 @@ impl Oidc {
         Ok(())
     }
 
-    /// Where to send the browser.
+    /// Where the provider lets people sign in.
     ///
     /// # Errors
     /// When the provider's discovery document cannot be had or used.
-    pub fn authorization_url(
-        &self,
-        registration: &Registration,
-        binding: &Binding,
-        state: &str,
-        redirect_uri: &str,
-    ) -> Result<Url, OidcError> {
-        let _waiting = self.wait(&registration.issuer)?;
-        let metadata = self.metadata(&registration.issuer, Deadline::after(STEP_TIMEOUT))?;
-        let mut url = metadata.authorization_endpoint.clone();
-        url.query_pairs_mut()
-            .append_pair("response_type", "code")
-            .append_pair("client_id", &registration.client_id)
-            .append_pair("redirect_uri", redirect_uri)
-            .append_pair("scope", &registration.scopes.join(" "))
-            .append_pair("state", state)
-            .append_pair("nonce", &binding.nonce())
-            .append_pair("code_challenge", &binding.challenge())
-            .append_pair("code_challenge_method", "S256");
-        Ok(url)
+    pub fn authorization_endpoint(&self, issuer: &Issuer) -> Result<Url, OidcError> {
+        let _waiting = self.wait(issuer)?;
+        let metadata = self.metadata(issuer, Deadline::after(STEP_TIMEOUT))?;
+        Ok(metadata.authorization_endpoint.clone())
     }
 
     /// Ends a sign-on: exchanges the code, checks what it gets, and says who it is. `now` in seconds since 1970.
@@ -148,8 +155,7 @@ impl Oidc {
         let _waiting = self.wait(&registration.issuer)?;
         let metadata = self.metadata(&registration.issuer, deadline)?;
         exchange::check_answer(registration, &metadata, callback)?;
-        let tokens =
-            exchange::exchange(&self.http, registration, &metadata, callback, binding, deadline)?;
+        let tokens = exchange::exchange(&self.http, registration, &metadata, callback, binding, deadline)?;
         let token = Unverified::parse(&tokens.id_token)?;
         self.verify(&registration.issuer, &metadata, &token, deadline)?;
         let algorithm = token.algorithm;
@@ -219,9 +225,8 @@ impl Oidc {
 
     fn fetch_metadata(&self, issuer: &Issuer, deadline: Deadline) -> Result<Arc<Metadata>, OidcError> {
         let url = Url::parse(&issuer.discovery_url()).map_err(|_| super::issuer::IssuerFault::NoUrl)?;
-        let document = self.noting(issuer, || {
-            self.http.get(Document::Discovery, &url, &Credentials::None, deadline)
-        })?;
+        let document =
+            self.noting(issuer, || self.http.get(Document::Discovery, &url, &Credentials::None, deadline))?;
         let metadata = Arc::new(Metadata::read(issuer, &document)?);
         self.with(issuer, |kept| kept.metadata = Some((Instant::now(), Arc::clone(&metadata))));
         Ok(metadata)
@@ -271,7 +276,8 @@ impl Oidc {
     fn with<T>(&self, issuer: &Issuer, look: impl FnOnce(&mut Kept) -> T) -> T {
         let mut all = self.kept.lock();
         if !all.contains_key(issuer.as_str()) && all.len() >= MAX_ISSUERS {
-            let oldest = all.iter().filter(|(_, kept)| kept.waiting == 0).min_by_key(|(_, kept)| kept.touched);
+            let oldest =
+                all.iter().filter(|(_, kept)| kept.waiting == 0).min_by_key(|(_, kept)| kept.touched);
             if let Some(oldest) = oldest.map(|(issuer, _)| issuer.clone()) {
                 all.remove(&oldest);
             }

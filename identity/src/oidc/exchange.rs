@@ -78,7 +78,9 @@ fn read(status: u16, answer: Map<String, Value>) -> Result<Tokens, OidcError> {
     let failed = |fault| OidcError::Fetch { document: Document::Token, fault };
     if status != 200 {
         let error = answer.get("error").and_then(Value::as_str);
-        return Err(error.map_or(failed(FetchFault::Status(status)), |error| OidcError::Refused(known(error))));
+        return Err(
+            error.map_or(failed(FetchFault::Status(status)), |error| OidcError::Refused(known(error)))
+        );
     }
     let mut tokens = answer;
     let mut take = |name: &str| match tokens.remove(name) {

@@ -166,8 +166,11 @@ fn authorization(credentials: &Credentials<'_>) -> Option<Zeroizing<String>> {
     Some(Zeroizing::new(match credentials {
         Credentials::None => return None,
         Credentials::Basic { id, secret } => {
-            let pair =
-                Zeroizing::new(format!("{}:{}", encoded(id), *Zeroizing::new(encoded(secret.expose_secret()))));
+            let pair = Zeroizing::new(format!(
+                "{}:{}",
+                encoded(id),
+                *Zeroizing::new(encoded(secret.expose_secret()))
+            ));
             format!("Basic {}", STANDARD.encode(pair.as_bytes()))
         }
         Credentials::Bearer(token) => format!("Bearer {}", token.expose_secret()),

@@ -80,7 +80,9 @@ fn read_key(value: &Value) -> Option<Key> {
     if text("use").is_some_and(|use_| use_ != "sig") {
         return None;
     }
-    let point = |kind| Some(Material::Curve { kind, point: [&[UNCOMPRESSED][..], &bytes("x")?, &bytes("y")?].concat() });
+    let point = |kind| {
+        Some(Material::Curve { kind, point: [&[UNCOMPRESSED][..], &bytes("x")?, &bytes("y")?].concat() })
+    };
     let material = match (text("kty")?, text("crv")) {
         // ring takes numbers without leading zeros only.
         ("RSA", _) => Material::Rsa { n: without_zeros(bytes("n")?), e: without_zeros(bytes("e")?) },

@@ -21,7 +21,7 @@ mod metadata;
 mod tests;
 
 pub use binding::Binding;
-pub use claims::Person;
+pub use claims::{EmailTrust, Person};
 pub use client::{Oidc, Registration};
 pub use exchange::Callback;
 pub use fault::{Document, FetchFault, MetadataFault, OidcError, TokenFault};
