@@ -184,7 +184,7 @@ impl ControlPlane {
         let tls = config.tls.map(|tls| Tls::start(tls, &mut tasks)).transpose()?;
         let reserved = ReservedSource::default();
         let kept = config.retention.raw;
-        let desk = |events| Arc::new(Desk::new(events, publisher.snapshots(), home.org_id.clone(), kept));
+        let desk = |events| Arc::new(Desk::new(events, publisher.snapshots(), kept));
         let desk = config.events.map(desk);
         let identity = identity::start(config.identity, listens, &db, &mut tasks)?;
         let owner_link = identity::owner_link(&db, identity.public_url()).await?;
@@ -217,9 +217,9 @@ impl ControlPlane {
         let tokens = Tokens::start(db.clone(), config.proxy_token.as_ref()).await?;
         spawn_token_refresh(&mut tasks, &tokens);
         let door = Door::new(tokens, tls.clone());
-        let events = desk.as_ref().map(|desk| intake::routes(Arc::clone(desk), token.clone()));
         let uses = spawn_token_uses(&mut tasks, &db);
         let gate = Gate { admin: token, db: db.clone(), rates: Rates::new(config.http.rate_limits), uses };
+        let events = desk.as_ref().map(|desk| intake::routes(Arc::clone(desk), gate.clone()));
         let edge = Edge::new(config.http, Transport::of(tls.as_ref()));
         let router = router::build(app, gate, edge, internal, door, events.unwrap_or_default());
         tasks.spawn("api", server::serve(listener, router, tls, tasks.stop()));

@@ -120,7 +120,7 @@ impl ProxyRefusal {
 }
 
 /// The background tasks that can fail, as their label names them.
-pub(crate) const TASKS: [&str; 4] = ["rollup", "retention", "usage_feed", "proxy_tokens"];
+pub(crate) const TASKS: [&str; 5] = ["rollup", "key_uses", "retention", "usage_feed", "proxy_tokens"];
 
 /// Shows every series from the start, at zero: an alert on a counter that appears with its first failure misses that one.
 pub(crate) fn register() {

@@ -59,6 +59,23 @@ ALTER TABLE keys ADD COLUMN previous_expires_at INTEGER;
 
 CREATE UNIQUE INDEX keys_previous_fingerprint_unique ON keys (previous_fingerprint) WHERE previous_fingerprint IS NOT NULL;
 
+-- When a key was used last, to the minute. Written once a minute from the sums, never by a request.
+CREATE TABLE key_uses (
+    key_id       TEXT    NOT NULL PRIMARY KEY, -- what events say; not every producer of events asks whether there is such a key
+    last_used_at INTEGER NOT NULL
+) STRICT;
+
+INSERT INTO key_uses (key_id, last_used_at)
+SELECT d.key_id, max(u.bucket)
+FROM (
+    SELECT bucket, dim_id FROM usage_day
+    UNION ALL
+    SELECT bucket, dim_id FROM usage_hour WHERE bucket >= (SELECT complete_until FROM rollup_state WHERE level = 'day')
+    UNION ALL
+    SELECT bucket, dim_id FROM usage_minute WHERE bucket >= (SELECT complete_until FROM rollup_state WHERE level = 'hour')
+) u JOIN usage_dims d ON d.dim_id = u.dim_id
+WHERE d.key_id <> '' GROUP BY d.key_id;
+
 -- Which role a person or a service account has, and where. `source` says who gave it: 'manual', or the sign-on provider whose groups did.
 CREATE TABLE role_bindings (
     id           TEXT    NOT NULL PRIMARY KEY,
@@ -88,6 +105,7 @@ CREATE TABLE invitations (
     mailed      INTEGER NOT NULL, -- whether the token went to the address only; otherwise the inviter saw it
     invited_by  TEXT    NOT NULL,
     created_at  INTEGER NOT NULL,
+    sent_at     INTEGER NOT NULL, -- when its token was made: sending it again makes another
     expires_at  INTEGER NOT NULL,
     accepted_at INTEGER,
     accepted_by TEXT,

@@ -1,5 +1,6 @@
 //! Clients' own Claude credentials, recognised by fingerprint so that their traffic is booked on the right project.
 
+mod change;
 mod routes;
 mod store;
 

@@ -8,12 +8,14 @@ use mindweave_policy::Fingerprint;
 use serde::Serialize;
 use sqlx::{AssertSqlSafe, FromRow};
 
-use crate::db::{Connection, Db, Doing, StoreError, sql};
-use crate::snapshot::revision_raise;
+use crate::access::ProjectPermit;
+use crate::db::sql::QueryBuilder;
+use crate::db::{Connection, Doing, StoreError, sql};
+use crate::http::sorting::Sorting;
 use crate::stored::{labels, labels_json, roles, roles_json, timestamp};
 
 /// A registered credential as the API shows it. The credential itself was never stored.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub(crate) struct Credential {
     pub(crate) id: String,
     pub(crate) project_id: String,
@@ -58,22 +60,22 @@ impl TryFrom<CredentialRow> for Credential {
     }
 }
 
-const SELECT: &str =
-    "SELECT id, project_id, name, hint, team_id, user_id, roles, labels, created_at FROM client_credentials";
+const SELECT: &str = "SELECT id, project_id, name, hint, team_id, user_id, roles, labels, created_at
+     FROM client_credentials WHERE project_id = ";
 
-/// Registers a credential. Returns the snapshot revision that includes it; `None` when its project does not exist.
-pub(crate) async fn credential_insert(
-    db: &Db,
+/// Registers a credential.
+pub(super) async fn credential_insert(
+    tx: &mut Connection,
+    permit: &ProjectPermit,
     credential: &Credential,
     fingerprint: &Fingerprint,
-) -> Result<Option<u64>, StoreError> {
-    let mut tx = db.begin_write().await?;
-    let inserted = sql::query(
+) -> Result<(), StoreError> {
+    sql::query(
         "INSERT INTO client_credentials (id, project_id, name, fingerprint, hint, team_id, user_id, roles, labels,
-             created_at)
-         SELECT ?, id, ?, ?, ?, ?, ?, ?, ?, ? FROM projects WHERE id = ?",
+             created_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
     )
     .bind(&credential.id)
+    .bind(permit.project_id())
     .bind(&credential.name)
     .bind(fingerprint.as_bytes().as_slice())
     .bind(&credential.hint)
@@ -82,28 +84,21 @@ pub(crate) async fn credential_insert(
     .bind(roles_json(&credential.roles))
     .bind(labels_json(&credential.labels))
     .bind(credential.created_at.as_microsecond())
-    .bind(&credential.project_id)
-    .execute(&mut *tx)
+    .execute(tx)
     .await
-    .doing("registering a credential")?;
-    if inserted.rows_affected() == 0 {
-        return Ok(None);
-    }
-    let revision = revision_raise(&mut tx).await?;
-    tx.commit().await.doing("committing a credential")?;
-    Ok(Some(revision))
+    .doing("registering a credential")
+    .map(drop)
 }
 
 /// The credential of this project with this id.
-pub(crate) async fn credential_view(
+pub(super) async fn credential_view(
     tx: &mut Connection,
-    project_id: &str,
+    permit: &ProjectPermit,
     id: &str,
 ) -> Result<Option<Credential>, StoreError> {
-    let sql = format!("{SELECT} WHERE id = ? AND project_id = ?");
-    let row: Option<CredentialRow> = sql::query_as(AssertSqlSafe(sql))
+    let row: Option<CredentialRow> = sql::query_as(AssertSqlSafe(format!("{SELECT}? AND id = ?")))
+        .bind(permit.project_id())
         .bind(id)
-        .bind(project_id)
         .fetch_optional(tx)
         .await
         .doing("reading a credential")?;
@@ -111,12 +106,14 @@ pub(crate) async fn credential_view(
 }
 
 /// Replaces what can be changed of a credential.
-pub(crate) async fn credential_update(
+pub(super) async fn credential_update(
     tx: &mut Connection,
+    permit: &ProjectPermit,
     credential: &Credential,
 ) -> Result<(), StoreError> {
     sql::query(
-        "UPDATE client_credentials SET name = ?, team_id = ?, user_id = ?, roles = ?, labels = ? WHERE id = ?",
+        "UPDATE client_credentials SET name = ?, team_id = ?, user_id = ?, roles = ?, labels = ?
+         WHERE id = ? AND project_id = ?",
     )
     .bind(&credential.name)
     .bind(&credential.team_id)
@@ -124,48 +121,52 @@ pub(crate) async fn credential_update(
     .bind(roles_json(&credential.roles))
     .bind(labels_json(&credential.labels))
     .bind(&credential.id)
+    .bind(permit.project_id())
     .execute(tx)
     .await
     .doing("changing a credential")
     .map(drop)
 }
 
-/// A project's credentials after this id, oldest first.
-pub(crate) async fn credential_list(
-    db: &Db,
-    project_id: &str,
-    after: &str,
+/// What a list of credentials is limited to.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Filter {
+    pub(super) team_id: Option<String>,
+    pub(super) user_id: Option<String>,
+}
+
+/// A project's credentials.
+pub(super) async fn credential_list(
+    tx: &mut Connection,
+    permit: &ProjectPermit,
+    filter: &Filter,
+    sorting: &Sorting,
     limit: u64,
 ) -> Result<Vec<Credential>, StoreError> {
-    let sql = format!("{SELECT} WHERE project_id = ? AND id > ? ORDER BY id LIMIT ?");
-    let rows: Vec<CredentialRow> = sql::query_as(AssertSqlSafe(sql))
-        .bind(project_id)
-        .bind(after)
-        .bind(i64::try_from(limit).unwrap_or(i64::MAX))
-        .fetch_all(db.readers())
-        .await
-        .doing("listing credentials")?;
+    let mut sql = QueryBuilder::new(SELECT);
+    sql.push_bind(permit.project_id());
+    if let Some(team_id) = &filter.team_id {
+        sql.push(" AND team_id = ").push_bind(team_id);
+    }
+    if let Some(user_id) = &filter.user_id {
+        sql.push(" AND user_id = ").push_bind(user_id);
+    }
+    sorting.push(&mut sql, "id", limit);
+    let rows: Vec<CredentialRow> = sql.build_query_as().fetch_all(tx).await.doing("listing credentials")?;
     rows.into_iter().map(Credential::try_from).collect()
 }
 
-/// Unregisters a credential, which may then be registered elsewhere. Returns the snapshot revision without it; `None`
-/// when the project has no such credential.
-pub(crate) async fn credential_delete(
-    db: &Db,
-    project_id: &str,
+/// Unregisters a credential.
+pub(super) async fn credential_delete(
+    tx: &mut Connection,
+    permit: &ProjectPermit,
     id: &str,
-) -> Result<Option<u64>, StoreError> {
-    let mut tx = db.begin_write().await?;
-    let deleted = sql::query("DELETE FROM client_credentials WHERE id = ? AND project_id = ?")
+) -> Result<(), StoreError> {
+    sql::query("DELETE FROM client_credentials WHERE id = ? AND project_id = ?")
         .bind(id)
-        .bind(project_id)
-        .execute(&mut *tx)
+        .bind(permit.project_id())
+        .execute(tx)
         .await
-        .doing("unregistering a credential")?;
-    if deleted.rows_affected() == 0 {
-        return Ok(None);
-    }
-    let revision = revision_raise(&mut tx).await?;
-    tx.commit().await.doing("committing the removal of a credential")?;
-    Ok(Some(revision))
+        .doing("unregistering a credential")
+        .map(drop)
 }

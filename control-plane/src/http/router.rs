@@ -23,7 +23,7 @@ use super::settings::HttpSettings;
 use super::{compression, conditional, idempotency, openapi, origin};
 use crate::app::App;
 use crate::proxies::{Door, Tokens};
-use crate::{analytics, audit, credentials, governance, identity, keys, members, orgs, projects, proxies, service_accounts, sign_on, teams, usage};
+use crate::{analytics, audit, credentials, governance, identity, intake, invitations, keys, members, orgs, privacy, projects, proxies, service_accounts, sign_on, teams, usage};
 
 /// Longest body of any request: names, labels and a credential fit many times over.
 const MAX_BODY_BYTES: usize = 64 * 1024;
@@ -63,6 +63,7 @@ pub(crate) fn build(
     let (public, mut document) = public_routes().split_for_parts();
     let (protected, protected_document) = protected_routes(tokens).split_for_parts();
     document.merge(protected_document);
+    document.merge(intake::document());
     let protected = protected
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
@@ -109,6 +110,7 @@ fn protected_routes(tokens: Tokens) -> OpenApiRouter<App> {
         .merge(analytics::routes())
         .merge(identity::routes())
         .merge(orgs::routes())
+        .merge(privacy::routes())
         .merge(audit::routes())
         .merge(teams::routes())
         .merge(identity::api_tokens::routes())
@@ -116,6 +118,7 @@ fn protected_routes(tokens: Tokens) -> OpenApiRouter<App> {
         .merge(identity::passkeys::routes())
         .merge(service_accounts::routes())
         .merge(members::routes())
+        .merge(invitations::routes())
         .merge(sign_on::routes())
         .merge(proxies::routes(tokens))
         .merge(governance::routes().layer(DefaultBodyLimit::max(MAX_POLICY_BODY_BYTES)))

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 use mindweave_eventlog::{AppendError, Journal, Sequence};
-use mindweave_metering::{Envelope, EventId, OrgId, PriceBook, ProxyId, UsageEvent};
+use mindweave_metering::{Envelope, EventId, PriceBook, ProxyId, UsageEvent};
 use mindweave_policy::{Snapshot, SnapshotStore};
 use parking_lot::RwLock;
 use serde::Serialize;
@@ -27,7 +27,6 @@ pub(crate) struct Desk {
     journal: Journal,
     prices: Arc<PriceBook>,
     snapshots: Arc<SnapshotStore>,
-    org_id: OrgId,
     kept: SignedDuration,
     /// Stands for the proxy in events that no proxy has seen: whose sequence it is.
     place: ProxyId,
@@ -70,14 +69,13 @@ impl Desk {
     pub(crate) fn new(
         intake: EventIntake,
         snapshots: Arc<SnapshotStore>,
-        org_id: OrgId,
         kept: std::time::Duration,
     ) -> Self {
         let EventIntake { journal, prices } = intake;
         let place = ProxyId::new(format!("{}{}", ProxyId::PREFIX, journal.id()));
         let source = format!("mindweave-control-plane/{place}").into();
         let kept = SignedDuration::try_from(kept).unwrap_or(SignedDuration::MAX);
-        Self { journal, prices, snapshots, org_id, kept, place, source, state: RwLock::new(State::Open) }
+        Self { journal, prices, snapshots, kept, place, source, state: RwLock::new(State::Open) }
     }
 
     /// What is in force.
@@ -108,7 +106,7 @@ impl Desk {
         now: Timestamp,
     ) -> Result<Taken, Refusal> {
         let snapshot = self.snapshots.load();
-        let owners = Owners::new(caller, &snapshot, &self.org_id);
+        let owners = Owners::new(caller, &snapshot);
         let period = Period::at(now, self.kept);
         let (mut events, mut payloads) = (Vec::with_capacity(texts.len()), Vec::with_capacity(texts.len()));
         let mut seen: HashSet<EventId> = HashSet::with_capacity(texts.len());
@@ -156,7 +154,8 @@ impl Desk {
         };
         let Some(mut sent) = form::read(value, faults) else { return Ok(None) };
         owners.complete(&mut sent, faults);
-        identify(&mut sent, index, key, period, faults)?;
+        let period = owners.kept(&sent.draft.project_id).map_or(*period, |kept| period.within(kept));
+        identify(&mut sent, index, key, &period, faults)?;
         let at = sent.draft.timestamp;
         bill::settle(&mut sent, &self.prices, at, faults);
         if !faults.is_empty() {

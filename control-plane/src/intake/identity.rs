@@ -64,6 +64,11 @@ impl Period {
         Self { now, oldest }
     }
 
+    /// These times, or fewer where events are kept for less.
+    pub(super) fn within(self, kept: SignedDuration) -> Self {
+        Self { oldest: Self::at(self.now, kept).oldest.max(self.oldest), ..self }
+    }
+
     /// The moment.
     pub(super) fn now(&self) -> Timestamp {
         self.now

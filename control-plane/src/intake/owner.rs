@@ -4,6 +4,7 @@ use std::cell::OnceCell;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
+use jiff::SignedDuration;
 use mindweave_metering::{KeyId, OrgId, ProjectId, TeamId, UserId};
 use mindweave_policy::{Principal, Snapshot};
 
@@ -15,15 +16,13 @@ use super::form::{Places, Sent, SentOwner};
 pub(super) struct Owners<'a> {
     caller: &'a Caller,
     snapshot: &'a Snapshot,
-    /// The organisation of everything that an admin sends.
-    org_id: &'a OrgId,
-    /// Keys in force by id, once an admin names one.
+    /// Keys in force by id, once somebody names one.
     keys: OnceCell<HashMap<&'a KeyId, &'a Arc<Principal>>>,
 }
 
 impl<'a> Owners<'a> {
-    pub(super) fn new(caller: &'a Caller, snapshot: &'a Snapshot, org_id: &'a OrgId) -> Self {
-        Self { caller, snapshot, org_id, keys: OnceCell::new() }
+    pub(super) fn new(caller: &'a Caller, snapshot: &'a Snapshot) -> Self {
+        Self { caller, snapshot, keys: OnceCell::new() }
     }
 
     /// Sets the owner of an event.
@@ -31,12 +30,14 @@ impl<'a> Owners<'a> {
         let SentOwner { org_id, project_id, team_id, user_id, key_id } = std::mem::take(&mut sent.owner);
         let principal = match self.caller {
             Caller::Key(principal) => Some(&**principal),
-            Caller::Admin => key_id.as_ref().and_then(|key_id| self.key(key_id)),
+            // A key of a project that is not open to them is as good as none.
+            Caller::Member { projects, .. } => {
+                let named = key_id.as_ref().and_then(|key_id| self.key(key_id));
+                named.filter(|principal| projects.contains_key(&principal.project_id))
+            }
         };
         let places = &sent.places;
         let whose = Whose { places, is_key: matches!(self.caller, Caller::Key(_)) };
-        let org = principal.map_or(self.org_id, |principal| &principal.org_id);
-        whose.hold(faults, "org_id", org_id.as_deref(), Some(org.as_str()));
         let of = |id: fn(&Principal) -> Option<&str>| principal.and_then(id);
         let project = of(|principal| Some(principal.project_id.as_str()));
         let (team, user) = (
@@ -46,13 +47,22 @@ impl<'a> Owners<'a> {
         whose.hold(faults, "project_id", project_id.as_deref(), project);
         whose.hold(faults, "team_id", team_id.as_deref(), team);
         whose.hold(faults, "user_id", user_id.as_deref(), user);
+        let project = project.map(Arc::from).or(project_id).map(ProjectId::new);
+        let org = match (principal, &project) {
+            (Some(principal), _) => Some(&principal.org_id),
+            (None, Some(project)) => self.org(project),
+            (None, None) => None,
+        };
+        whose.hold(faults, "org_id", org_id.as_deref(), org.map(OrgId::as_str));
         let draft = &mut sent.draft;
-        draft.org_id = org.clone();
-        match project.map(Arc::from).or(project_id) {
-            Some(project) => draft.project_id = self.project(ProjectId::new(project), places, faults),
-            None => faults.add(
+        match (project, org) {
+            (Some(project), Some(org)) if self.snapshot.projects.contains_key(&project) => {
+                (draft.project_id, draft.org_id) = (project, org.clone());
+            }
+            (Some(_), _) => faults.add(places.of("project_id"), "is not the id of a project here"),
+            (None, _) => faults.add(
                 places.of("project_id"),
-                "is required with the admin token, or the key_id of a key in force",
+                "is required without a MindWeave key, or the key_id of a key in force",
             ),
         }
         draft.team_id = team.map(Arc::from).or(team_id).map(TeamId::new);
@@ -63,11 +73,17 @@ impl<'a> Owners<'a> {
                 whose.hold(faults, "key_id", key_id.as_deref(), own);
                 principal.key_id.clone()
             }
-            Caller::Admin => key_id.map(KeyId::new),
+            Caller::Member { .. } => key_id.map(KeyId::new),
         };
         if let Some(principal) = principal {
             label(&mut draft.metadata, &principal.labels, places, faults);
         }
+    }
+
+    /// How long raw events of a project are kept, where the project says so.
+    pub(super) fn kept(&self, project_id: &ProjectId) -> Option<SignedDuration> {
+        let days = self.snapshot.project_rules.get(project_id)?.raw_days?;
+        Some(SignedDuration::from_hours(i64::from(days).saturating_mul(24)))
     }
 
     /// Of what is in force.
@@ -84,11 +100,12 @@ impl<'a> Owners<'a> {
         keys.get(&KeyId::new(key_id)).map(|principal| &***principal)
     }
 
-    fn project(&self, project_id: ProjectId, places: &Places, faults: &mut Faults) -> ProjectId {
-        if !self.snapshot.projects.contains_key(&project_id) {
-            faults.add(places.of("project_id"), "is not the id of a project here");
+    /// Whose a project is that is open to the caller.
+    fn org(&self, project_id: &ProjectId) -> Option<&'a OrgId> {
+        match self.caller {
+            Caller::Key(principal) => Some(&principal.org_id),
+            Caller::Member { projects, .. } => projects.get(project_id),
         }
-        project_id
     }
 }
 

@@ -14,12 +14,12 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use mindweave_eventlog::{Journal, JournalConfig, ReadLimits, Sequence};
 use mindweave_metering::{KeyId, OrgId, PriceBook, ProjectId};
-use mindweave_policy::{Fingerprint, KeyEntry, Principal, ProjectEntry, Snapshot, SnapshotStore};
+use mindweave_policy::{Fingerprint, KeyEntry, Principal, ProjectEntry, ProjectRules, Snapshot, SnapshotStore};
 use serde_json::Value;
 use tempfile::TempDir;
 
 use super::answer::{EventAnswer, Status};
-use super::caller::Caller;
+use super::caller::{Caller, Credential};
 use super::desk::{Desk, Refusal, Taken};
 use super::identity::IdempotencyKey;
 use super::settings::EventIntake;
@@ -42,14 +42,25 @@ impl Office {
     }
 
     fn with_journal(change: impl FnOnce(JournalConfig) -> JournalConfig) -> Self {
+        Self::of(change, snapshot())
+    }
+
+    /// Where something else is in force.
+    fn with(change: impl FnOnce(&mut Snapshot)) -> Self {
+        let mut snapshot = snapshot();
+        change(&mut snapshot);
+        Self::of(|config| config, snapshot)
+    }
+
+    fn of(change: impl FnOnce(JournalConfig) -> JournalConfig, snapshot: Snapshot) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let config = JournalConfig { segment_bytes: 1 << 20, ..JournalConfig::new(folder.path()) };
         let (journal, _) = Journal::open(change(config)).unwrap();
         let prices = Arc::new(PriceBook::bundled().unwrap());
-        let snapshots = Arc::new(SnapshotStore::new(snapshot()));
+        let snapshots = Arc::new(SnapshotStore::new(snapshot));
         let snapshot = snapshots.load();
         let intake = EventIntake { journal: journal.clone(), prices };
-        let desk = Desk::new(intake, snapshots, OrgId::new("org_1"), KEPT);
+        let desk = Desk::new(intake, snapshots, KEPT);
         Self { desk, journal, snapshot, _folder: folder }
     }
 
@@ -89,6 +100,12 @@ impl Office {
             self.journal.tail(Sequence::ZERO).read(ReadLimits { max_records: 10_000, max_bytes: 64 << 20 });
         events.records.iter().map(|(_, payload)| serde_json::from_slice(payload).unwrap()).collect()
     }
+}
+
+/// Whoever has the admin token.
+fn admin() -> Caller {
+    let projects = ["prj_1", "prj_2"].map(|id| (ProjectId::new(id), OrgId::new("org_1")));
+    Caller::Member { id: "".into(), projects: Arc::new(projects.into()) }
 }
 
 fn snapshot() -> Snapshot {

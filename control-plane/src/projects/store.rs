@@ -1,216 +1,272 @@
-//! All SQL of organisations, projects and their upstream credentials.
+//! All SQL of projects, but for the making of the first one and their upstream credentials.
 
 use jiff::Timestamp;
-use mindweave_metering::{OrgId, ProjectId};
 use serde::Serialize;
-use sqlx::FromRow;
+use sqlx::{AssertSqlSafe, FromRow};
 
-use crate::app::Home;
-use crate::clock;
-use crate::db::{Db, Doing, StoreError, sql};
-use crate::entropy::{self, NoEntropy};
-use crate::snapshot::revision_raise;
+use super::settings::ProjectSettings;
+use super::upstream::Upstream;
+use crate::access::{OrgPermit, ProjectPermit, Reach, TeamPermit};
+use crate::db::sql::QueryBuilder;
+use crate::db::{Connection, Db, Doing, StoreError, sql};
+use crate::http::sorting::Sorting;
 use crate::stored::timestamp;
 
-/// The name of the organisation and of the project that the first start makes.
-const DEFAULT_NAME: &str = "default";
-
 /// A project as the API shows it.
-#[derive(Debug, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub(crate) struct Project {
     pub(crate) id: String,
     pub(crate) org_id: String,
+    /// The team that it belongs to: roles in the team hold for it.
+    pub(crate) team_id: Option<String>,
     pub(crate) name: String,
     pub(crate) created_at: Timestamp,
+    pub(crate) updated_at: Timestamp,
     pub(crate) upstream: Upstream,
-}
-
-/// Whether a project has its own Claude key. The key itself is never shown again.
-#[derive(Debug, Serialize)]
-pub(crate) struct Upstream {
-    pub(crate) configured: bool,
-    /// The key's last four characters.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) hint: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) updated_at: Option<Timestamp>,
 }
 
 #[derive(FromRow)]
 struct ProjectRow {
     id: String,
     org_id: String,
+    team_id: Option<String>,
     name: String,
     created_at: i64,
+    updated_at: i64,
     hint: Option<String>,
-    updated_at: Option<i64>,
+    upstream_at: Option<i64>,
 }
 
 impl TryFrom<ProjectRow> for Project {
     type Error = StoreError;
 
     fn try_from(row: ProjectRow) -> Result<Self, StoreError> {
-        let upstream = Upstream {
-            configured: row.hint.is_some(),
-            hint: row.hint,
-            updated_at: row.updated_at.map(timestamp).transpose()?,
-        };
+        let created_at = timestamp(row.created_at)?;
         Ok(Self {
             id: row.id,
             org_id: row.org_id,
+            team_id: row.team_id,
             name: row.name,
-            created_at: timestamp(row.created_at)?,
-            upstream,
+            created_at,
+            updated_at: timestamp(row.updated_at)?.max(created_at), // rows of before this was noted have 0
+            upstream: Upstream {
+                configured: row.hint.is_some(),
+                hint: row.hint,
+                updated_at: row.upstream_at.map(timestamp).transpose()?,
+            },
         })
     }
 }
 
-/// Why the first start could not make its organisation and project.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum HomeError {
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    #[error(transparent)]
-    Entropy(#[from] NoEntropy),
+const SELECT: &str =
+    "SELECT p.id, p.org_id, p.team_id, p.name, p.created_at, p.updated_at, u.hint, u.updated_at AS upstream_at
+     FROM projects p LEFT JOIN upstream_credentials u ON u.project_id = p.id WHERE p.deleted_at IS NULL";
+
+/// Who permits that a project is made, and where.
+#[derive(Clone, Debug)]
+pub(super) enum Owner {
+    /// In an organisation, in no team.
+    Org(OrgPermit),
+    /// In a team.
+    Team(TeamPermit),
 }
 
-/// Finds the default organisation and project, and makes them at the first start.
-pub(crate) async fn home_ensure(db: &Db) -> Result<Home, HomeError> {
-    let now = clock::now();
-    let (org, project) =
-        (OrgId::generate(now, entropy::bytes()?), ProjectId::generate(now, entropy::bytes()?));
-    let doing = "making the default project";
-    let mut tx = db.begin_write().await?;
-    let existing: Option<(String, String)> = sql::query_as(
-        "SELECT p.org_id, p.id FROM installation i JOIN projects p ON p.id = i.default_project_id",
-    )
-    .fetch_optional(&mut *tx)
-    .await
-    .doing("looking for the default project")?;
-    if let Some((org_id, project_id)) = existing {
-        return Ok(Home { org_id: OrgId::new(org_id), default_project_id: ProjectId::new(project_id) });
+impl Owner {
+    pub(super) fn org_id(&self) -> &str {
+        match self {
+            Self::Org(permit) => permit.org_id(),
+            Self::Team(permit) => permit.org_id(),
+        }
     }
-    sql::query("INSERT INTO orgs (id, name, created_at) VALUES (?, ?, ?)")
-        .bind(org.as_str())
-        .bind(DEFAULT_NAME)
-        .bind(now.as_microsecond())
-        .execute(&mut *tx)
-        .await
-        .doing(doing)?;
-    sql::query("INSERT INTO projects (id, org_id, name, created_at) VALUES (?, ?, ?, ?)")
-        .bind(project.as_str())
-        .bind(org.as_str())
-        .bind(DEFAULT_NAME)
-        .bind(now.as_microsecond())
-        .execute(&mut *tx)
-        .await
-        .doing(doing)?;
-    sql::query("INSERT INTO installation (only_row, default_project_id, snapshot_revision) VALUES (1, ?, 1)")
-        .bind(project.as_str())
-        .execute(&mut *tx)
-        .await
-        .doing(doing)?;
-    tx.commit().await.doing(doing)?;
-    Ok(Home { org_id: org, default_project_id: project })
+
+    pub(super) fn team_id(&self) -> Option<&str> {
+        match self {
+            Self::Org(_) => None,
+            Self::Team(permit) => Some(permit.team_id()),
+        }
+    }
 }
 
-/// Makes a project. Returns the snapshot revision that includes it.
-pub(crate) async fn project_insert(db: &Db, project: &Project) -> Result<u64, StoreError> {
-    let mut tx = db.begin_write().await?;
-    sql::query("INSERT INTO projects (id, org_id, name, created_at) VALUES (?, ?, ?, ?)")
-        .bind(&project.id)
-        .bind(&project.org_id)
-        .bind(&project.name)
-        .bind(project.created_at.as_microsecond())
-        .execute(&mut *tx)
-        .await
-        .doing("inserting a project")?;
-    let revision = revision_raise(&mut tx).await?;
-    tx.commit().await.doing("committing a project")?;
-    Ok(revision)
-}
-
-/// The project with this id.
-pub(crate) async fn project_view(db: &Db, id: &str) -> Result<Option<Project>, StoreError> {
-    let row: Option<ProjectRow> = sql::query_as(
-        "SELECT p.id, p.org_id, p.name, p.created_at, u.hint, u.updated_at
-         FROM projects p LEFT JOIN upstream_credentials u ON u.project_id = p.id WHERE p.id = ?",
+/// Makes a project where it is permitted.
+pub(super) async fn project_insert(
+    tx: &mut Connection,
+    owner: &Owner,
+    project: &Project,
+) -> Result<(), StoreError> {
+    sql::query(
+        "INSERT INTO projects (id, org_id, team_id, name, created_at, updated_at) VALUES (?, ?, ?, ?, ?, ?)",
     )
-    .bind(id)
-    .fetch_optional(db.readers())
+    .bind(&project.id)
+    .bind(owner.org_id())
+    .bind(owner.team_id().map(str::to_owned))
+    .bind(&project.name)
+    .bind(project.created_at.as_microsecond())
+    .bind(project.updated_at.as_microsecond())
+    .execute(tx)
     .await
-    .doing("reading a project")?;
-    row.map(Project::try_from).transpose()
+    .doing("inserting a project")
+    .map(drop)
 }
 
-/// Projects after this id, oldest first.
-pub(crate) async fn project_list(db: &Db, after: &str, limit: u64) -> Result<Vec<Project>, StoreError> {
-    let rows: Vec<ProjectRow> = sql::query_as(
-        "SELECT p.id, p.org_id, p.name, p.created_at, u.hint, u.updated_at
-         FROM projects p LEFT JOIN upstream_credentials u ON u.project_id = p.id
-         WHERE p.id > ? ORDER BY p.id LIMIT ?",
-    )
-    .bind(after)
-    .bind(i64::try_from(limit).unwrap_or(i64::MAX))
-    .fetch_all(db.readers())
-    .await
-    .doing("listing projects")?;
+/// The project.
+pub(super) async fn project_view(tx: &mut Connection, permit: &ProjectPermit) -> Result<Project, StoreError> {
+    let row: ProjectRow = sql::query_as(AssertSqlSafe(format!("{SELECT} AND p.id = ?")))
+        .bind(permit.project_id())
+        .fetch_one(tx)
+        .await
+        .doing("reading a project")?;
+    Project::try_from(row)
+}
+
+/// What a list of projects is limited to.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Filter {
+    pub(super) org_id: Option<String>,
+    pub(super) team_id: Option<String>,
+    /// Somewhere in the name; the letter case of ASCII does not matter.
+    pub(super) q: Option<String>,
+}
+
+/// Projects within reach.
+pub(super) async fn project_list(
+    db: &Db,
+    reach: &Reach,
+    filter: &Filter,
+    sorting: &Sorting,
+    limit: u64,
+) -> Result<Vec<Project>, StoreError> {
+    let mut sql = QueryBuilder::new(SELECT);
+    reach.limit_to_projects(&mut sql, "p.id");
+    if let Some(org_id) = &filter.org_id {
+        sql.push(" AND p.org_id = ").push_bind(org_id);
+    }
+    if let Some(team_id) = &filter.team_id {
+        sql.push(" AND p.team_id = ").push_bind(team_id);
+    }
+    if let Some(text) = &filter.q {
+        sql.push(" AND lower(p.name) LIKE ").push_bind(anywhere(text)).push(r" ESCAPE '\'");
+    }
+    sorting.push(&mut sql, "p.id", limit);
+    let rows: Vec<ProjectRow> =
+        sql.build_query_as().fetch_all(db.readers()).await.doing("listing projects")?;
     rows.into_iter().map(Project::try_from).collect()
 }
 
-/// Whether there is such a project.
-pub(crate) async fn project_exists(db: &Db, id: &str) -> Result<bool, StoreError> {
-    sql::query_scalar("SELECT EXISTS (SELECT 1 FROM projects WHERE id = ?)")
-        .bind(id)
-        .fetch_one(db.readers())
+/// Changes name and team.
+pub(super) async fn project_update(
+    tx: &mut Connection,
+    permit: &ProjectPermit,
+    project: &Project,
+) -> Result<(), StoreError> {
+    sql::query("UPDATE projects SET name = ?, team_id = ?, updated_at = ? WHERE id = ?")
+        .bind(&project.name)
+        .bind(project.team_id.clone())
+        .bind(project.updated_at.as_microsecond())
+        .bind(permit.project_id())
+        .execute(tx)
         .await
-        .doing("looking for a project")
+        .doing("changing a project")
+        .map(drop)
 }
 
-/// What a project's Claude key is sealed for: a row that is copied to another project does not open.
-pub(crate) fn upstream_owner(project_id: &str) -> String {
-    format!("upstream:{project_id}")
-}
-
-/// Sets or replaces a project's Claude key. Returns the snapshot revision that includes it; `None` without such a project.
-pub(crate) async fn upstream_upsert(
-    db: &Db,
-    project_id: &str,
-    sealed: &[u8],
-    hint: &str,
+/// Ends a project: what it used stays and is still named; its keys are revoked, its Claude key and the fingerprints of its clients'
+/// credentials are forgotten, which may then be registered elsewhere. Roles in it stay, so that whoever saw what it used still does.
+pub(super) async fn project_delete(
+    tx: &mut Connection,
+    permit: &ProjectPermit,
     now: Timestamp,
-) -> Result<Option<u64>, StoreError> {
-    let mut tx = db.begin_write().await?;
-    let changed = sql::query(
-        "INSERT INTO upstream_credentials (project_id, sealed, hint, updated_at)
-         SELECT id, ?, ?, ? FROM projects WHERE id = ?
-         ON CONFLICT (project_id) DO UPDATE SET
-             sealed = excluded.sealed, hint = excluded.hint, updated_at = excluded.updated_at",
-    )
-    .bind(sealed)
-    .bind(hint)
-    .bind(now.as_microsecond())
-    .bind(project_id)
-    .execute(&mut *tx)
-    .await
-    .doing("storing an upstream key")?;
-    if changed.rows_affected() == 0 {
-        return Ok(None);
-    }
-    let revision = revision_raise(&mut tx).await?;
-    tx.commit().await.doing("committing an upstream key")?;
-    Ok(Some(revision))
-}
-
-/// Forgets a project's Claude key, if it has one. Returns the snapshot revision without it.
-pub(crate) async fn upstream_delete(db: &Db, project_id: &str) -> Result<u64, StoreError> {
-    let mut tx = db.begin_write().await?;
-    sql::query("DELETE FROM upstream_credentials WHERE project_id = ?")
-        .bind(project_id)
+) -> Result<(), StoreError> {
+    let (id, at) = (permit.project_id(), now.as_microsecond());
+    let doing = "deleting a project";
+    sql::query("UPDATE projects SET deleted_at = ?, updated_at = ? WHERE id = ?")
+        .bind(at)
+        .bind(at)
+        .bind(id)
         .execute(&mut *tx)
         .await
-        .doing("deleting an upstream key")?;
-    let revision = revision_raise(&mut tx).await?;
-    tx.commit().await.doing("committing the deletion of an upstream key")?;
-    Ok(revision)
+        .doing(doing)?;
+    sql::query(
+        "UPDATE keys SET revoked_at = ?, previous_fingerprint = NULL, previous_hint = NULL, previous_expires_at = NULL
+         WHERE project_id = ? AND revoked_at IS NULL",
+    )
+    .bind(at)
+    .bind(id)
+    .execute(&mut *tx)
+    .await
+    .doing(doing)?;
+    for table in ["client_credentials", "upstream_credentials"] {
+        let sql = format!("DELETE FROM {table} WHERE project_id = ?");
+        sql::query(AssertSqlSafe(sql)).bind(id).execute(&mut *tx).await.doing(doing)?;
+    }
+    Ok(())
+}
+
+/// The settings of a project.
+pub(super) async fn settings_view(
+    tx: &mut Connection,
+    permit: &ProjectPermit,
+) -> Result<ProjectSettings, StoreError> {
+    let json: String = sql::query_scalar("SELECT settings FROM projects WHERE id = ?")
+        .bind(permit.project_id())
+        .fetch_one(tx)
+        .await
+        .doing("reading the settings of a project")?;
+    ProjectSettings::stored(&json)
+}
+
+/// Replaces the settings of a project.
+pub(super) async fn settings_update(
+    tx: &mut Connection,
+    permit: &ProjectPermit,
+    settings: &ProjectSettings,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    sql::query("UPDATE projects SET settings = ?, updated_at = ? WHERE id = ?")
+        .bind(settings.json())
+        .bind(now.as_microsecond())
+        .bind(permit.project_id())
+        .execute(tx)
+        .await
+        .doing("changing the settings of a project")
+        .map(drop)
+}
+
+/// The projects that say how many days their raw events are kept, deleted ones as well. For MindWeave itself.
+pub(crate) async fn retentions_read(db: &Db) -> Result<Vec<(String, u32)>, StoreError> {
+    let rows: Vec<(String, String)> =
+        sql::query_as("SELECT id, settings FROM projects WHERE settings <> '{}' ORDER BY id")
+            .fetch_all(db.readers())
+            .await
+            .doing("reading how long projects keep their events")?;
+    let mut kept = Vec::new();
+    for (id, settings) in rows {
+        if let Some(days) = ProjectSettings::stored(&settings)?.raw_days() {
+            kept.push((id, days));
+        }
+    }
+    Ok(kept)
+}
+
+/// A text as a pattern of LIKE, with `\` as its escape, that is found anywhere in a column of lower-case ASCII.
+pub(crate) fn anywhere(text: &str) -> String {
+    let mut pattern = String::with_capacity(text.len().saturating_add(2));
+    pattern.push('%');
+    for character in text.chars() {
+        if matches!(character, '%' | '_' | '\\') {
+            pattern.push('\\');
+        }
+        pattern.push(character.to_ascii_lowercase());
+    }
+    pattern.push('%');
+    pattern
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_looked_for_is_no_pattern() {
+        assert_eq!(anywhere(r"50%_A\b"), r"%50\%\_a\\b%");
+    }
 }

@@ -1,5 +1,7 @@
 //! Drops what is older than it is kept. Sums are never touched by the end of what they were made from.
 
+mod projects;
+
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -65,6 +67,7 @@ pub(crate) async fn storage_run(db: &Db, retention: &Retention, now: Timestamp) 
 /// Deletes what has passed its time.
 pub(crate) async fn retention_run(db: &Db, retention: &Retention, now: Timestamp) -> Result<(), StoreError> {
     drop_events(db, cutoff(now, retention.raw)).await?;
+    projects::drop_events(db, retention, now).await?;
     delete_in_steps(
         db,
         "DELETE FROM booked_batch_items WHERE (batch_id, custom_id) IN

@@ -4,13 +4,13 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use mindweave_metering::{KeyId, OrgId, ProjectId, TeamId, UserId};
-use mindweave_policy::{Fingerprint, Governance, KeyEntry, Principal, ProjectEntry, Snapshot};
+use mindweave_policy::{Fingerprint, Governance, KeyEntry, Principal, ProjectEntry, ProjectRules, Snapshot};
 use sqlx::FromRow;
 
 use crate::app::Home;
 use crate::db::{Connection, Db, Doing, Engine, StoreError, Topic, sql};
 use crate::governance::{governance_read, governance_revision};
-use crate::projects::upstream_owner;
+use crate::projects::{ProjectSettings, upstream_owner};
 use crate::secrets::MasterKey;
 use crate::stored::{labels, roles, timestamp};
 
@@ -74,7 +74,7 @@ pub(crate) async fn snapshot_read(
 ) -> Result<Stored, StoreError> {
     let mut tx = db.begin_read().await?;
     let revision = revision_read(&mut tx).await?;
-    let (projects, unreadable) = projects_read(&mut tx, master_key).await?;
+    let Projects { projects, project_rules, unreadable } = projects_read(&mut tx, master_key).await?;
     let keys = keys_read(&mut tx).await?;
     let client_credentials = credentials_read(&mut tx).await?;
     let default_principal = Arc::new(Principal {
@@ -93,34 +93,52 @@ pub(crate) async fn snapshot_read(
         _ => Arc::new(governance_read(&mut tx).await?),
     };
     let policies = Arc::default(); // compiled by the publisher
-    let snapshot =
-        Snapshot { revision, keys, client_credentials, projects, default_principal, governance, policies };
+    let snapshot = Snapshot {
+        revision,
+        keys,
+        client_credentials,
+        projects,
+        project_rules,
+        default_principal,
+        governance,
+        policies,
+    };
     Ok(Stored { snapshot, governance_revision, unreadable })
 }
 
-type Projects = HashMap<ProjectId, ProjectEntry>;
+/// What a snapshot has of projects.
+#[derive(Default)]
+struct Projects {
+    projects: HashMap<ProjectId, ProjectEntry>,
+    project_rules: HashMap<ProjectId, Arc<ProjectRules>>,
+    /// See [`Stored::unreadable`].
+    unreadable: Vec<ProjectId>,
+}
 
-async fn projects_read(
-    tx: &mut Connection,
-    master_key: &MasterKey,
-) -> Result<(Projects, Vec<ProjectId>), StoreError> {
-    let rows: Vec<(String, String, Option<Vec<u8>>)> = sql::query_as(
-        "SELECT p.id, p.name, u.sealed FROM projects p LEFT JOIN upstream_credentials u ON u.project_id = p.id",
+async fn projects_read(tx: &mut Connection, master_key: &MasterKey) -> Result<Projects, StoreError> {
+    let rows: Vec<(String, String, Option<Vec<u8>>, String)> = sql::query_as(
+        "SELECT p.id, p.name, u.sealed, p.settings FROM projects p
+         JOIN orgs o ON o.id = p.org_id LEFT JOIN upstream_credentials u ON u.project_id = p.id
+         WHERE p.deleted_at IS NULL AND o.deleted_at IS NULL",
     )
     .fetch_all(tx)
     .await
     .doing("reading projects for a snapshot")?;
-    let (mut projects, mut unreadable) = (HashMap::with_capacity(rows.len()), Vec::new());
-    for (id, name, sealed) in rows {
+    let mut read = Projects::default();
+    for (id, name, sealed, settings) in rows {
+        let rules = ProjectSettings::stored(&settings)?.rules();
         let upstream_key = sealed.map(|sealed| master_key.open(&upstream_owner(&id), &sealed)).transpose();
         let id = ProjectId::new(id);
         if upstream_key.is_err() {
-            unreadable.push(id.clone());
+            read.unreadable.push(id.clone());
         }
         let upstream_key = upstream_key.ok().flatten();
-        projects.insert(id, ProjectEntry { name: name.into(), upstream_key });
+        if !rules.is_empty() {
+            read.project_rules.insert(id.clone(), Arc::new(rules));
+        }
+        read.projects.insert(id, ProjectEntry { name: name.into(), upstream_key });
     }
-    Ok((projects, unreadable))
+    Ok(read)
 }
 
 #[derive(FromRow)]
@@ -133,12 +151,24 @@ struct PrincipalRow {
     user_id: Option<String>,
     roles: String,
     labels: String,
+}
+
+#[derive(FromRow)]
+struct KeyRow {
+    #[sqlx(flatten)]
+    principal: PrincipalRow,
     expires_at: Option<i64>,
+    previous_fingerprint: Option<Vec<u8>>,
+    previous_expires_at: Option<i64>,
+}
+
+fn fingerprint(stored: &[u8]) -> Result<Fingerprint, StoreError> {
+    Fingerprint::from_bytes(stored).ok_or(StoreError::Corrupt { what: "a fingerprint" })
 }
 
 impl PrincipalRow {
     fn fingerprint(&self) -> Result<Fingerprint, StoreError> {
-        Fingerprint::from_bytes(&self.fingerprint).ok_or(StoreError::Corrupt { what: "a fingerprint" })
+        fingerprint(&self.fingerprint)
     }
 
     fn principal(self) -> Result<Arc<Principal>, StoreError> {
@@ -155,26 +185,37 @@ impl PrincipalRow {
 }
 
 async fn keys_read(tx: &mut Connection) -> Result<HashMap<Fingerprint, KeyEntry>, StoreError> {
-    let rows: Vec<PrincipalRow> = sql::query_as(
+    let rows: Vec<KeyRow> = sql::query_as(
         "SELECT k.fingerprint, k.id AS key_id, p.org_id, k.project_id, k.team_id, k.user_id, k.roles, k.labels,
-                k.expires_at
-         FROM keys k JOIN projects p ON p.id = k.project_id WHERE k.revoked_at IS NULL",
+                k.expires_at, k.previous_fingerprint, k.previous_expires_at
+         FROM keys k JOIN projects p ON p.id = k.project_id JOIN orgs o ON o.id = p.org_id
+         WHERE k.revoked_at IS NULL AND k.disabled_at IS NULL AND p.deleted_at IS NULL AND o.deleted_at IS NULL",
     )
     .fetch_all(tx)
     .await
     .doing("reading keys for a snapshot")?;
-    let entry = |row: PrincipalRow| {
-        let expires_at = row.expires_at.map(timestamp).transpose()?;
-        Ok((row.fingerprint()?, KeyEntry { expires_at, principal: row.principal()? }))
-    };
-    rows.into_iter().map(entry).collect()
+    let mut keys = HashMap::with_capacity(rows.len());
+    for KeyRow { principal, expires_at, previous_fingerprint, previous_expires_at } in rows {
+        let expires_at = expires_at.map(timestamp).transpose()?;
+        let current = principal.fingerprint()?;
+        let principal = principal.principal()?;
+        // The secret before the last rotation. It has an end of its own, which every proxy keeps by itself.
+        if let (Some(previous), Some(ends)) = (previous_fingerprint, previous_expires_at) {
+            let ends = timestamp(ends)?;
+            let ends = expires_at.map_or(ends, |expiry| expiry.min(ends));
+            let principal = Arc::clone(&principal);
+            keys.insert(fingerprint(&previous)?, KeyEntry { expires_at: Some(ends), principal });
+        }
+        keys.insert(current, KeyEntry { expires_at, principal });
+    }
+    Ok(keys)
 }
 
 async fn credentials_read(tx: &mut Connection) -> Result<HashMap<Fingerprint, Arc<Principal>>, StoreError> {
     let rows: Vec<PrincipalRow> = sql::query_as(
-        "SELECT c.fingerprint, NULL AS key_id, p.org_id, c.project_id, c.team_id, c.user_id, c.roles, c.labels,
-                NULL AS expires_at
-         FROM client_credentials c JOIN projects p ON p.id = c.project_id",
+        "SELECT c.fingerprint, NULL AS key_id, p.org_id, c.project_id, c.team_id, c.user_id, c.roles, c.labels
+         FROM client_credentials c JOIN projects p ON p.id = c.project_id JOIN orgs o ON o.id = p.org_id
+         WHERE p.deleted_at IS NULL AND o.deleted_at IS NULL",
     )
     .fetch_all(tx)
     .await
