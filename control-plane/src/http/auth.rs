@@ -16,6 +16,7 @@ use super::rates::Rates;
 use crate::access::{Actor, Caller, Grants, Origin, Scopes};
 use crate::db::Db;
 use crate::entropy::{self, NoEntropy};
+use crate::identity::api_tokens::Uses;
 use crate::identity::{self, Resolved};
 
 /// Answers without a token, for load balancers and probes. Says nothing but that the process answers.
@@ -63,16 +64,23 @@ pub(crate) struct Gate {
     pub(crate) admin: AdminToken,
     pub(crate) db: Db,
     pub(crate) rates: Rates,
+    /// Notes which tokens are used.
+    pub(crate) uses: Uses,
 }
 
 impl Gate {
     /// Whoever has this token.
-    async fn caller(&self, token: &[u8], origin: Arc<Origin>) -> Result<Caller, Problem> {
+    pub(crate) async fn caller(&self, token: &[u8], origin: Arc<Origin>) -> Result<Caller, Problem> {
         if self.admin.matches(token) {
             return Ok(Caller::new(Actor::AdminToken, Grants::default(), Scopes::All, origin));
         }
         match identity::resolve(&self.db, token).await? {
-            Some(Resolved { actor, grants, scopes }) => Ok(Caller::new(actor, grants, scopes, origin)),
+            Some(Resolved { actor, grants, scopes }) => {
+                if let Some(token_id) = actor.token_id() {
+                    self.uses.used(token_id);
+                }
+                Ok(Caller::new(actor, grants, scopes, origin))
+            }
             None => Err(refused("this token is unknown here, or it has expired or was revoked")),
         }
     }
