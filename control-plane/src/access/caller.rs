@@ -6,8 +6,8 @@ use std::sync::Arc;
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 
-use super::grants::{Grants, Target};
-use super::permit::{InstallationPermit, OrgPermit, ProjectPermit, TeamPermit};
+use super::grants::{Grants, Place, Target};
+use super::permit::{InstallationPermit, OrgPermit, PlacePermit, ProjectPermit, TeamPermit};
 use super::reach::Reach;
 use super::scope::{Access, Area, Scopes};
 use super::store;
@@ -192,6 +192,25 @@ impl Caller {
         }
         self.check(target, need)?;
         Ok(ProjectPermit::new(self.clone(), org_id.into(), project_id.into()))
+    }
+
+    /// For a place of this organisation.
+    pub(crate) async fn place(
+        &self,
+        tx: &mut Connection,
+        org_id: &str,
+        place: &Place,
+        need: Access,
+    ) -> Result<PlacePermit, Problem> {
+        let permit = match place {
+            Place::Org => PlacePermit::Org(self.org(tx, org_id, need).await?),
+            Place::Team(id) => PlacePermit::Team(self.team(tx, id, need).await?),
+            Place::Project(id) => PlacePermit::Project(self.project(tx, id, need).await?),
+        };
+        if permit.org_id() == org_id {
+            return Ok(permit);
+        }
+        Err(Problem::not_found(place.kind(), place.id(org_id)))
     }
 
     /// For a list: everything where this is allowed, which may be nothing.

@@ -17,7 +17,7 @@ mod tests;
 pub(crate) use authority::{Authority, authority_of};
 pub(crate) use caller::{Actor, Caller, Origin};
 pub(crate) use grants::{Grant, Grants, Place};
-pub(crate) use permit::{InstallationPermit, OrgPermit, ProjectPermit, TeamPermit};
+pub(crate) use permit::{InstallationPermit, OrgPermit, PlacePermit, ProjectPermit, TeamPermit};
 pub(crate) use reach::Reach;
 pub(crate) use role::{ROLES, Role};
 pub(crate) use scope::{Access, Area, Scopes, Verb};

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::caller::Caller;
+use super::grants::Place;
 
 /// To do something that belongs to the installation.
 #[derive(Clone, Debug)]
@@ -31,6 +32,43 @@ pub(crate) struct ProjectPermit {
     caller: Caller,
     org_id: Arc<str>,
     project_id: Arc<str>,
+}
+
+/// To do something in a place of an organisation, whichever kind of place it is.
+#[derive(Clone, Debug)]
+pub(crate) enum PlacePermit {
+    Org(OrgPermit),
+    Team(TeamPermit),
+    Project(ProjectPermit),
+}
+
+impl PlacePermit {
+    /// Who was permitted.
+    pub(crate) fn caller(&self) -> &Caller {
+        match self {
+            Self::Org(permit) => permit.caller(),
+            Self::Team(permit) => permit.caller(),
+            Self::Project(permit) => permit.caller(),
+        }
+    }
+
+    /// The organisation that the place is in.
+    pub(crate) fn org_id(&self) -> &str {
+        match self {
+            Self::Org(permit) => permit.org_id(),
+            Self::Team(permit) => permit.org_id(),
+            Self::Project(permit) => permit.org_id(),
+        }
+    }
+
+    /// Which place.
+    pub(crate) fn place(&self) -> Place {
+        match self {
+            Self::Org(_) => Place::Org,
+            Self::Team(permit) => Place::Team(permit.team_id().to_owned()),
+            Self::Project(permit) => Place::Project(permit.project_id().to_owned()),
+        }
+    }
 }
 
 macro_rules! permits {

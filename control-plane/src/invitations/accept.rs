@@ -52,7 +52,7 @@ pub(crate) async fn accept(
 ) -> Result<Accepted, Problem> {
     let now = clock::now();
     let open = store::open_find(tx, &Fingerprint::of(token.as_bytes()), now).await?.ok_or_else(invalid)?;
-    if store::email_key_of(tx, user_id).await?.as_ref() != Some(&open.email_key) {
+    if !store::address_of(tx, user_id).await?.is_some_and(|address| address.key == open.email_key) {
         let detail = "this invitation is for another e-mail address than yours";
         return Err(Problem::new(Code::InvitationForAnother, detail));
     }

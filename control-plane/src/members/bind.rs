@@ -5,7 +5,10 @@ use serde::Serialize;
 
 use super::id;
 use super::store::{self, Binding, Principal};
-use crate::access::{Access, Area, Caller, OrgPermit, Place, ProjectPermit, Role, TeamPermit, place_exists};
+use crate::access::{
+    Access, Area, Authority, Caller, OrgPermit, Place, PlacePermit, ProjectPermit, Role, TeamPermit,
+    place_exists,
+};
 use crate::audit::{self, Chain, Change};
 use crate::clock;
 use crate::db::Connection;
@@ -79,6 +82,21 @@ impl<'a> From<&'a ProjectPermit> for Seat<'a> {
         let place = Place::Project(permit.project_id().to_owned());
         Self { caller: permit.caller(), org_id: permit.org_id(), place }
     }
+}
+
+impl<'a> From<&'a PlacePermit> for Seat<'a> {
+    fn from(permit: &'a PlacePermit) -> Self {
+        Self { caller: permit.caller(), org_id: permit.org_id(), place: permit.place() }
+    }
+}
+
+/// Refuses when the caller may not give this role here now.
+///
+/// # Errors
+/// 403 `forbidden` without a role that gives roles, 403 `role_too_powerful` when this one is more than the caller's own.
+pub(crate) async fn may_give(tx: &mut Connection, permit: &PlacePermit, role: Role) -> Result<(), Problem> {
+    let authority = authorise(tx, &Seat::from(permit)).await?;
+    if authority.covers(role) { Ok(()) } else { Err(too_powerful(role)) }
 }
 
 /// Gives a person or a service account a role in a place of the organisation, instead of the one that the same source gave there. Writes
@@ -245,7 +263,7 @@ pub(super) async fn unbind(
 }
 
 /// What the caller's roles come to here now: they may have been taken since the request was let in.
-async fn authorise(tx: &mut Connection, seat: &Seat<'_>) -> Result<crate::access::Authority, Problem> {
+async fn authorise(tx: &mut Connection, seat: &Seat<'_>) -> Result<Authority, Problem> {
     let authority = seat.caller.authority(tx, seat.org_id, &seat.place).await?;
     let need = Access::write(Area::Members);
     if authority.allows(need) {

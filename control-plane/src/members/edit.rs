@@ -72,20 +72,19 @@ pub(super) async fn set(
     if_match.check(&before)?;
     let role = read_role(&mut fields);
     fields.finish()?;
-    let Some(role) = role else { return Err(Problem::new(Code::InvalidField, "role: is required")) };
     bind::bind(&mut tx, seat, principal_id, role, Source::Manual).await?;
     let member = view(&mut tx, seat, principal_id).await?;
     tx.commit().await.doing("giving a role")?;
     Ok(member)
 }
 
-/// The role of a body.
-pub(crate) fn read_role(fields: &mut Fields) -> Option<Role> {
+/// The role of a body. When it was refused, [`Fields::finish`] fails, and what is returned here means nothing.
+pub(crate) fn read_role(fields: &mut Fields) -> Role {
     let role = fields.choice("role", &ROLES.map(|role| (role.as_str(), role)));
     if role.is_none() {
         fields.require_if_absent("role");
     }
-    role
+    role.unwrap_or(Role::Auditor)
 }
 
 /// Takes the roles that were given by hand: in an organisation all of those in it, elsewhere those of the place. What is left are roles of

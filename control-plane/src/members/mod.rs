@@ -8,7 +8,7 @@ mod list;
 mod routes;
 mod store;
 
-pub(crate) use bind::{MANUAL, Source, role_accept, role_bind, role_unbind, roles_from_sign_on};
+pub(crate) use bind::{MANUAL, Source, may_give, role_accept, role_bind, role_unbind, roles_from_sign_on};
 pub(crate) use edit::read_role;
 pub(crate) use id::generate as id_generate;
 pub(crate) use routes::routes;

@@ -8,6 +8,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::store::{self, Org};
+use super::{lifecycle, statements};
 use crate::access::{Access, Area, Caller};
 use crate::app::App;
 use crate::audit::{self, Chain, Change};
@@ -15,23 +16,36 @@ use crate::clock;
 use crate::governance::commit;
 use crate::http::Page;
 use crate::http::body::Fields;
-use crate::http::cursor;
 use crate::http::etag::{IfMatch, Tagged};
 use crate::http::problem::Problem;
 use crate::http::query::Parameters;
+use crate::http::sorting::SortField;
 use crate::usage::counters::counters_reseed;
 
 /// The kind of list in cursors.
 const LIST: &str = "orgs";
+
+const BY_AGE: SortField = SortField { name: "created_at", column: "created_at", is_number: true };
+const BY_NAME: SortField = SortField { name: "name", column: "name", is_number: false };
+
 /// The routes of this module.
 pub(crate) fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::new().routes(routes!(org_list)).routes(routes!(org_view, org_change))
+    OpenApiRouter::new()
+        .routes(routes!(org_list))
+        .routes(routes!(org_view, org_change))
+        .merge(lifecycle::routes())
+        .merge(statements::routes())
 }
 
 /// The organisations that you belong to.
 #[utoipa::path(
     get, path = "/orgs", tag = "orgs", operation_id = "org_list",
-    params(("limit" = Option<u64>, Query, description = "Most entries of a page"), ("cursor" = Option<String>, Query, description = "`next_cursor` of the page before")),
+    params(
+        ("name" = Option<String>, Query, description = "Only organisations of this name"),
+        ("sort" = Option<String>, Query, description = "`created_at` or `name`; with a minus before it the reverse"),
+        ("limit" = Option<u64>, Query, description = "Most entries of a page"),
+        ("cursor" = Option<String>, Query, description = "`next_cursor` of the page before"),
+    ),
     responses((status = 200, body = Page<Org>)),
     extensions(("x-access" = json!("org:read"))),
 )]
@@ -40,12 +54,18 @@ async fn org_list(
     caller: Caller,
     mut query: Parameters,
 ) -> Result<Json<Page<Org>>, Problem> {
-    let (limit, after) = (query.limit(), query.text("cursor"));
+    let (limit, name) = (query.limit(), query.text("name"));
+    let sorting = query.sorting(LIST, BY_AGE, [BY_NAME])?;
     query.finish()?;
     let reach = caller.reach(Access::read(Area::Org))?;
-    let after = after.map(|text| cursor::read(LIST, &text)).transpose()?.unwrap_or_default();
-    let rows = store::org_list(&app.db, &reach, &after, limit.saturating_add(1)).await?;
-    Ok(Json(Page::of(rows, limit, |org| cursor::write(LIST, &org.id))))
+    let rows = store::org_list(&app.db, &reach, name, &sorting, limit.saturating_add(1)).await?;
+    Ok(Json(Page::of(rows, limit, |org| {
+        if sorting.is_by(BY_NAME) {
+            sorting.cursor(org.name.as_str(), &org.id)
+        } else {
+            sorting.cursor(org.created_at.as_microsecond(), &org.id)
+        }
+    })))
 }
 
 /// An organisation.
@@ -118,7 +138,7 @@ async fn org_change(
 }
 
 /// An IANA name in its own spelling.
-fn read_zone(fields: &mut Fields) -> String {
+pub(super) fn read_zone(fields: &mut Fields) -> String {
     let text = fields.required_text("time_zone");
     let zone =
         if text.is_empty() { None } else { TimeZone::get(&text).ok().filter(|zone| !zone.is_unknown()) };

@@ -1,4 +1,4 @@
-//! All SQL of organisations, but for their making, which is the first start's.
+//! All SQL of organisations, but for the first one, which the first start makes.
 
 use std::sync::Arc;
 
@@ -8,9 +8,10 @@ use mindweave_metering::OrgId;
 use serde::Serialize;
 use sqlx::{AssertSqlSafe, FromRow};
 
-use crate::access::{OrgPermit, Reach};
+use crate::access::{InstallationPermit, OrgPermit, Reach};
 use crate::db::sql::QueryBuilder;
 use crate::db::{Connection, Db, Doing, StoreError, sql};
+use crate::http::sorting::Sorting;
 use crate::stored::timestamp;
 
 /// An organisation as the API shows it.
@@ -56,20 +57,67 @@ pub(super) async fn org_view(tx: &mut Connection, permit: &OrgPermit) -> Result<
     Org::try_from(row)
 }
 
-/// Organisations after this id, oldest first.
+/// Organisations in which the caller has a role.
 pub(super) async fn org_list(
     db: &Db,
     reach: &Reach,
-    after: &str,
+    name: Option<String>,
+    sorting: &Sorting,
     limit: u64,
 ) -> Result<Vec<Org>, StoreError> {
-    let mut sql = QueryBuilder::new(format!("{COLUMNS} WHERE deleted_at IS NULL AND id > "));
-    sql.push_bind(after);
+    let mut sql = QueryBuilder::new(format!("{COLUMNS} WHERE deleted_at IS NULL"));
     reach.limit_to_members(&mut sql, "id");
-    sql.push(" ORDER BY id LIMIT ").push_bind(i64::try_from(limit).unwrap_or(i64::MAX));
+    if let Some(name) = name {
+        sql.push(" AND name = ").push_bind(name);
+    }
+    sorting.push(&mut sql, "id", limit);
     let rows: Vec<OrgRow> =
         sql.build_query_as().fetch_all(db.readers()).await.doing("listing organisations")?;
     rows.into_iter().map(Org::try_from).collect()
+}
+
+/// Writes a new organisation.
+pub(super) async fn org_insert(
+    tx: &mut Connection,
+    _: &InstallationPermit,
+    org: &Org,
+) -> Result<(), StoreError> {
+    sql::query("INSERT INTO orgs (id, name, time_zone, created_at, updated_at) VALUES (?, ?, ?, ?, ?)")
+        .bind(&org.id)
+        .bind(&org.name)
+        .bind(&org.time_zone)
+        .bind(org.created_at.as_microsecond())
+        .bind(org.updated_at.as_microsecond())
+        .execute(tx)
+        .await
+        .doing("making an organisation")
+        .map(drop)
+}
+
+/// Ends an organisation. Its roles and keys stay as they are stored; whoever reads them asks whether the organisation was deleted.
+pub(super) async fn org_delete(
+    tx: &mut Connection,
+    permit: &OrgPermit,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    const DOING: &str = "ending an organisation";
+    let now = now.as_microsecond();
+    sql::query("UPDATE orgs SET deleted_at = ?, updated_at = ? WHERE id = ?")
+        .bind(now)
+        .bind(now)
+        .bind(permit.org_id())
+        .execute(&mut *tx)
+        .await
+        .doing(DOING)?;
+    sql::query(
+        "UPDATE invitations SET revoked_at = ? WHERE org_id = ? AND accepted_at IS NULL AND revoked_at IS NULL",
+    )
+    .bind(now)
+    .bind(permit.org_id())
+    .execute(tx)
+    .await
+    .doing(DOING)
+    .map(drop)
 }
 
 /// Changes name and zone.
