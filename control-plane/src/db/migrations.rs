@@ -29,6 +29,7 @@ const SQLITE: &[Listed] = listed!(
     "0011" 11 "people_and_roles",
     "0012" 12 "sign_in",
     "0013" 13 "audit_log",
+    "0014" 14 "erasures",
 );
 
 /// Those of PostgreSQL, which began when SQLite's were at 7.
@@ -46,6 +47,7 @@ const POSTGRES: &[Listed] = listed!(
     "0010" 10 "people_and_roles",
     "0011" 11 "sign_in",
     "0012" 12 "audit_log",
+    "0013" 13 "erasures",
 );
 
 /// Brings a SQLite database up to date, each migration in its own transaction.

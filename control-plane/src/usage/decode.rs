@@ -11,10 +11,14 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use mindweave_eventlog::{Origin, Record};
-use mindweave_metering::{Certainty, Effect, EventId, EventType, NanoUsd, Outcome, PicoUsd, UsageEvent};
+use mindweave_metering::{
+    Certainty, Effect, EventId, EventType, NanoUsd, Outcome, PicoUsd, UsageEvent, UserId,
+};
 use serde::de::{IgnoredAny, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
+
+use crate::privacy::{Erased, with_user};
 
 /// Greatest figure that an event may carry: tokens, milliseconds, and nano-dollars times a thousand. Far beyond anything
 /// real, and small enough that sums over millions of such events fit 64 bits.
@@ -203,6 +207,22 @@ impl Decoded<'_> {
         self.fields.refresh(event);
         let json = serde_json::to_string(event).map_err(|error| Undecodable::json(self.sequence, &error))?;
         self.json = json.into();
+        Ok(())
+    }
+}
+
+impl Decoded<'_> {
+    /// Puts the pseudonym in the place of a person who was erased.
+    pub(crate) fn replace_erased(&mut self, erased: &Erased) -> Result<(), Undecodable> {
+        let Some(user_id) = self.fields.user_id.as_deref() else { return Ok(()) };
+        let Some(pseudonym) = erased.pseudonym(&self.fields.org_id, user_id) else { return Ok(()) };
+        let json = with_user(&self.json, pseudonym);
+        self.json =
+            json.ok_or_else(|| Undecodable::new(self.sequence, "its user cannot be replaced"))?.into();
+        if let Some(download) = &mut self.download {
+            download.user_id = Some(UserId::new(Arc::clone(pseudonym)));
+        }
+        self.fields.user_id = Some(Text(Cow::Owned(pseudonym.as_ref().to_owned())));
         Ok(())
     }
 }

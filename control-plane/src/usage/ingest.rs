@@ -36,6 +36,7 @@ use crate::clock;
 use crate::db::{Connection, Db, Doing, Engine, StoreError, Topic};
 use crate::http::problem::chain;
 use crate::metrics;
+use crate::privacy::ErasedCache;
 use crate::rollup::{Level, State, states_read};
 
 /// Most events of one transaction in a file. Writers of the API wait for it, some ten milliseconds; with more, ingest gains
@@ -108,13 +109,15 @@ pub(crate) struct Ingest {
     live: LiveEvents,
     dims: Arc<DimCache>,
     rules: Arc<RulesCache>,
+    erased: Arc<ErasedCache>,
     counters_moved: Arc<Notify>,
 }
 
 impl Ingest {
     /// Books into this database and announces what was booked.
     pub(crate) fn new(db: Db, live: LiveEvents) -> Self {
-        Self { db, live, dims: Arc::default(), rules: Arc::default(), counters_moved: Arc::default() }
+        let (dims, rules, erased) = (Arc::default(), Arc::default(), Arc::default());
+        Self { db, live, dims, rules, erased, counters_moved: Arc::default() }
     }
 
     /// Wakes one waiter after every commit that moved budget counters.
@@ -234,6 +237,10 @@ impl Ingest {
             offsets::offset_move(&mut tx, &claim.source, claim.offset, position, clock::now()).await?;
         let moved = moved.ok_or_else(|| IngestError::Fenced(Arc::clone(&claim.source)))?;
         let Some(rules) = self.rules(&mut tx, moved.budgets_revision).await? else { return Ok(None) };
+        let erased = self.erased.of(&mut tx, moved.erasures_revision).await?;
+        for event in &mut events {
+            event.replace_erased(&erased)?;
+        }
         book_downloads(&mut tx, &mut events).await?;
         let mut tx = store::events_insert(tx, &mut events, moved.last_landed, claim.repeats).await?;
         if moved.followed {

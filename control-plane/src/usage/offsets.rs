@@ -42,6 +42,8 @@ pub(crate) struct Moved {
     pub(crate) last_landed: i64,
     /// The revision of budgets; 0 in an empty database.
     pub(crate) budgets_revision: i64,
+    /// The revision of who was erased; 0 in an empty database.
+    pub(crate) erasures_revision: i64,
     /// Whether a control plane of the server wants to know what is booked; see [`super::live`].
     pub(crate) followed: bool,
 }
@@ -68,13 +70,15 @@ pub(crate) async fn offset_move(
             "UPDATE consumer_offsets SET position = ?, updated_at = ?
              WHERE source = ? AND epoch = ? AND position IS NOT DISTINCT FROM coalesce(?, position)
              RETURNING coalesce((SELECT max(landed) FROM usage_events), 0) AS last_landed,
-                 coalesce((SELECT budgets_revision FROM installation), 0) AS budgets_revision, false AS followed"
+                 coalesce((SELECT budgets_revision FROM installation), 0) AS budgets_revision,
+                 coalesce((SELECT erasures_revision FROM installation), 0) AS erasures_revision, false AS followed"
         }
         Engine::Postgres => {
             "UPDATE consumer_offsets SET position = ?, updated_at = ?
              WHERE source = ? AND epoch = ? AND position IS NOT DISTINCT FROM coalesce(?, position)
              RETURNING CAST(0 AS BIGINT) AS last_landed,
                  coalesce((SELECT budgets_revision FROM installation), 0) AS budgets_revision,
+                 coalesce((SELECT erasures_revision FROM installation), 0) AS erasures_revision,
                  EXISTS (SELECT FROM live_followers WHERE follows_until > usage_now()) AS followed"
         }
     })
