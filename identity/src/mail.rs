@@ -7,3 +7,6 @@ mod message;
 pub use address::{SmtpUrl, SmtpUrlFault};
 pub use delivery::{MAX_QUEUED_MAILS, MailSettings, MailStartError, Mailer, NotQueued};
 pub use message::{Mail, Sender, is_address};
+
+#[cfg(test)]
+mod tests;

@@ -1,4 +1,4 @@
-//! Real servers for tests: [`Kafka`] and [`Postgres`], each in a private folder on ports of its own.
+//! Real servers for tests: [`Kafka`], [`Postgres`] and [`Smtp`], each in a private folder on ports of its own.
 //!
 //! A test starts them, kills, stops, freezes and starts them again, and they are gone with the process that started them,
 //! whatever ended it. A server that cannot start fails the test and says what to install: no test is skipped quietly. The
@@ -17,8 +17,10 @@ mod passkeys;
 mod ports;
 mod postgres;
 mod process;
+mod smtp;
 
 pub use certificates::{Certificate, TestCa};
 pub use kafka::{Kafka, KafkaOptions, SASL_PASSWORD, SASL_USER, Security};
 pub use passkeys::PasskeyBrowser;
 pub use postgres::{Postgres, PostgresOptions, Tls, timescale};
+pub use smtp::{ReceivedMail, Smtp};
