@@ -12,6 +12,7 @@ use mindweave_policy::Secret;
 use mindweave_test_servers::Postgres;
 use tempfile::TempDir;
 
+use crate::access::{Access, Area, Caller, Reach};
 use crate::db::{Database, DatabaseOptions, Db, sql};
 use crate::usage::{Ingest, LiveEvents};
 
@@ -234,6 +235,11 @@ pub(crate) fn record(sequence: u64, event: &UsageEvent) -> Record {
     };
     let payload = serde_json::to_vec(&envelope).unwrap();
     Record { sequence: Sequence::new(sequence), origin: None, payload }
+}
+
+/// The reach of who sees the usage of everybody.
+pub(crate) fn everywhere() -> Reach {
+    Caller::system().reach(Access::read(Area::Usage)).unwrap()
 }
 
 /// Puts a database into a state in which every new session may only read, and ends those that it has.

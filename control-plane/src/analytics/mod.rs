@@ -1,6 +1,7 @@
 //! Questions over the sums.
 
 mod routes;
+mod schema;
 mod store;
 
 pub(crate) use routes::routes;

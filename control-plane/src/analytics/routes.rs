@@ -1,14 +1,17 @@
 //! `/analytics/usage` and `/v1/usage/summary`.
 
+use axum::Json;
 use axum::extract::State;
-use axum::routing::get;
-use axum::{Json, Router};
 use jiff::{SignedDuration, Timestamp};
 use mindweave_metering::NanoUsd;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
+use super::schema::{Interval, UsageSummary, UsageSumsRow};
 use super::store::{Answer, GroupBy, UsageQuery, UsageRow, usage_query};
+use crate::access::{Access, Area, Caller, Reach};
 use crate::app::App;
 use crate::clock;
 use crate::db::StoreError;
@@ -24,25 +27,53 @@ const MAX_BUCKETS: i64 = 10_080;
 const MAX_ROWS: u64 = 50_000;
 
 /// The routes of this module.
-pub(crate) fn routes() -> Router<App> {
-    Router::new().route("/analytics/usage", get(usage)).route("/v1/usage/summary", get(summary))
+pub(crate) fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new().routes(routes!(usage)).routes(routes!(summary))
 }
 
+/// What it takes to look at usage.
+const NEED: Access = Access::read(Area::Usage);
+
 /// An answer: the time it covers, in whole buckets, and its rows.
-#[derive(Serialize)]
+#[derive(Serialize, utoipa::ToSchema)]
+#[schema(as = UsageSums)]
 struct UsageAnswer {
     from: Timestamp,
     to: Timestamp,
+    #[schema(value_type = Interval)]
     interval: &'static str,
     group_by: Vec<GroupBy>,
+    #[schema(value_type = Vec<UsageSumsRow>)]
     data: Vec<Map<String, Value>>,
 }
 
-async fn usage(State(app): State<App>, mut parameters: Parameters) -> Result<Json<UsageAnswer>, Problem> {
+/// Sums of usage that are in your reach, one row for each bucket and group.
+#[utoipa::path(
+    get, path = "/analytics/usage", tag = "usage", operation_id = "usage_sums",
+    params(
+        ("interval" = Option<Interval>, Query, description = "The length of a bucket, `hour` by default"),
+        ("group_by" = Option<String>, Query, description = "Comma-separated: `model`, `project`, `team`, `user`, `key`"),
+        ("model" = Option<String>, Query, description = "Only of this model"),
+        ("project_id" = Option<String>, Query, description = "Only of this project"),
+        ("team_id" = Option<String>, Query, description = "Only of this team"),
+        ("user_id" = Option<String>, Query, description = "Only of this user"),
+        ("key_id" = Option<String>, Query, description = "Only of this key"),
+        ("from" = Option<Timestamp>, Query, description = "In or after this bucket; by default an hour of minutes, a day of hours or a month of days ago"),
+        ("to" = Option<Timestamp>, Query, description = "Before; now by default"),
+    ),
+    responses((status = 200, body = UsageAnswer)),
+    extensions(("x-access" = json!("usage:read"))),
+)]
+async fn usage(
+    State(app): State<App>,
+    caller: Caller,
+    mut parameters: Parameters,
+) -> Result<Json<UsageAnswer>, Problem> {
     let query = read_query(&mut parameters, clock::now());
     parameters.finish()?;
+    let reach = caller.reach(NEED)?;
     check_range(&query)?;
-    let rows = answer(&app, &query).await?;
+    let rows = answer(&app, &reach, &query).await?;
     let data = rows.iter().map(|row| row_json(row, &query.group_by)).collect::<Result<_, StoreError>>()?;
     Ok(Json(UsageAnswer {
         from: timestamp(query.from)?,
@@ -53,19 +84,38 @@ async fn usage(State(app): State<App>, mut parameters: Parameters) -> Result<Jso
     }))
 }
 
-/// The total of whole UTC days, today by default.
-async fn summary(State(app): State<App>, mut parameters: Parameters) -> Result<Json<Value>, Problem> {
+/// The total of whole UTC days, today by default, of usage that is in your reach.
+#[utoipa::path(
+    get, path = "/v1/usage/summary", tag = "usage", operation_id = "usage_summary",
+    params(
+        ("model" = Option<String>, Query, description = "Only of this model"),
+        ("project_id" = Option<String>, Query, description = "Only of this project"),
+        ("team_id" = Option<String>, Query, description = "Only of this team"),
+        ("user_id" = Option<String>, Query, description = "Only of this user"),
+        ("key_id" = Option<String>, Query, description = "Only of this key"),
+        ("from" = Option<Timestamp>, Query, description = "In or after this day"),
+        ("to" = Option<Timestamp>, Query, description = "Before the end of this day"),
+    ),
+    responses((status = 200, body = UsageSummary)),
+    extensions(("x-access" = json!("usage:read"))),
+)]
+async fn summary(
+    State(app): State<App>,
+    caller: Caller,
+    mut parameters: Parameters,
+) -> Result<Json<Value>, Problem> {
     let now = clock::now();
     let only = read_only(&mut parameters);
     let (from, to) = (parameters.time("from").unwrap_or(now), parameters.time("to").unwrap_or(now));
     parameters.finish()?;
+    let reach = caller.reach(NEED)?;
     let day = Level::Day;
     let from = day.floor(from.as_microsecond());
     let to = day.ceil(to.as_microsecond()).max(from.saturating_add(day.micros()));
     let query = UsageQuery { interval: day, from, to, group_by: Vec::new(), only };
     check_range(&query)?;
     let mut totals = Totals::default();
-    for row in answer(&app, &query).await? {
+    for row in answer(&app, &reach, &query).await? {
         totals.add(&row.totals);
     }
     let mut body = totals_json(&totals);
@@ -136,8 +186,8 @@ fn check_range(query: &UsageQuery) -> Result<(), Problem> {
     Ok(())
 }
 
-async fn answer(app: &App, query: &UsageQuery) -> Result<Vec<UsageRow>, Problem> {
-    match usage_query(&app.db, query, MAX_ROWS.saturating_add(1)).await? {
+async fn answer(app: &App, reach: &Reach, query: &UsageQuery) -> Result<Vec<UsageRow>, Problem> {
+    match usage_query(&app.db, reach, query, MAX_ROWS.saturating_add(1)).await? {
         Answer::Rows(rows) if u64::try_from(rows.len()).is_ok_and(|rows| rows > MAX_ROWS) => {
             let detail = format!(
                 "from, to, group_by: give more than {MAX_ROWS} rows; ask for less time or fewer groups"

@@ -3,13 +3,15 @@
 use serde::Serialize;
 use sqlx::FromRow;
 
+use crate::access::Reach;
 use crate::db::{Db, Divided, Doing, StoreError, sql::QueryBuilder};
 use crate::rollup::{Level, State, states_read};
 use crate::usage::totals::{self, Totals};
 
 /// What rows can be told apart by.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
+#[schema(as = UsageDimension)]
 pub(crate) enum GroupBy {
     Model,
     Project,
@@ -68,20 +70,25 @@ pub(crate) enum Answer {
     },
 }
 
-/// Answers a question from one state of the database, with at most `limit` rows.
-pub(crate) async fn usage_query(db: &Db, query: &UsageQuery, limit: u64) -> Result<Answer, StoreError> {
+/// Answers a question from one state of the database, of what is in reach, with at most `limit` rows.
+pub(crate) async fn usage_query(
+    db: &Db,
+    reach: &Reach,
+    query: &UsageQuery,
+    limit: u64,
+) -> Result<Answer, StoreError> {
     let mut tx = db.begin_read_of(Divided::Sums).await?;
     let state = states_read(&mut tx).await?;
     if let Some(kept_from) = state.kept_from(query.interval).filter(|kept_from| query.from < *kept_from) {
         return Ok(Answer::NotKept { from: kept_from });
     }
-    let mut sql = build(query, &state);
+    let mut sql = build(reach, query, &state);
     sql.push(" LIMIT ").push_bind(i64::try_from(limit).unwrap_or(i64::MAX));
     let rows = sql.build_query_as().fetch_all(&mut *tx).await.doing("summing usage for a query")?;
     Ok(Answer::Rows(rows))
 }
 
-fn build(query: &UsageQuery, state: &State) -> QueryBuilder {
+fn build(reach: &Reach, query: &UsageQuery, state: &State) -> QueryBuilder {
     let mut sql = QueryBuilder::new("SELECT bucket");
     for dimension in GroupBy::ALL {
         let column = dimension.column();
@@ -105,6 +112,8 @@ fn build(query: &UsageQuery, state: &State) -> QueryBuilder {
     for (dimension, value) in &query.only {
         sql.push(format!(" AND {} = ", dimension.column())).push_bind(value.clone());
     }
+    // Of sums the organisation stands beside, so that a whole one is told apart without looking at its projects.
+    reach.limit_to_owners(&mut sql, "org_id", "project_id");
     // Numbers name the columns of the select list: the time first, then the dimensions.
     sql.push(" GROUP BY 1, 2, 3, 4, 5, 6 ORDER BY 1, 2, 3, 4, 5, 6");
     sql

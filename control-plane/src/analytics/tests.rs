@@ -10,7 +10,7 @@ use super::store::{Answer, GroupBy, UsageQuery, UsageRow, usage_query};
 use crate::db::{Db, Divided, sql};
 use crate::rollup::{Level, Retention, retention_run, rollup_run};
 use crate::testing::{
-    DAY, HOUR, Ledger, MINUTE, NOON, SECOND, at, event, on_every_kind_of_ledger, record, run_on,
+    DAY, HOUR, Ledger, MINUTE, NOON, SECOND, at, event, everywhere, on_every_kind_of_ledger, record, run_on,
 };
 use crate::usage::decode;
 use crate::usage::totals::Totals;
@@ -71,7 +71,7 @@ impl Model {
 async fn ask(db: &Db, interval: Level, from: i64) -> Result<Vec<UsageRow>, i64> {
     let query =
         UsageQuery { interval, from, to: NOON + 400 * DAY, group_by: vec![GroupBy::Model], only: Vec::new() };
-    match usage_query(db, &query, 100_000).await.unwrap() {
+    match usage_query(db, &everywhere(), &query, 100_000).await.unwrap() {
         Answer::Rows(rows) => Ok(rows),
         Answer::NotKept { from } => Err(from),
     }

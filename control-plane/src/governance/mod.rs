@@ -4,20 +4,24 @@
 //! the snapshot that holds it is in force.
 
 mod bounds;
+mod changed;
 mod decisions;
 mod evaluate;
 mod limits;
+mod listing;
 mod models;
+mod permit;
 mod policies;
 mod publish;
 mod quotas;
 mod replay;
 mod reserved;
+mod schema;
 mod scope;
 mod stored_specs;
 mod subjects;
 
-use axum::Router;
+use utoipa_axum::router::OpenApiRouter;
 
 use crate::app::App;
 
@@ -29,8 +33,8 @@ pub use reserved::ReservedView;
 pub(crate) use stored_specs::{budgets_revision, governance_read, governance_revision, quotas_read};
 
 /// The routes of this module.
-pub(crate) fn routes() -> Router<App> {
-    Router::new()
+pub(crate) fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new()
         .merge(policies::routes())
         .merge(limits::routes())
         .merge(quotas::routes())

@@ -4,7 +4,6 @@
 use mindweave_policy::{Subject, SubjectKind};
 
 use super::subjects::{carrier_exists, subject_exists};
-use crate::app::Home;
 use crate::db::{Connection, StoreError};
 use crate::http::body::Fields;
 
@@ -23,15 +22,15 @@ pub(super) enum Scopes {
     Counted,
 }
 
-/// Reads the scope. What is not given stays as it was, or is the organisation.
+/// Reads the scope, which names something of this organisation. What is not given stays as it was, or is the organisation.
 pub(super) async fn scope_read(
     tx: &mut Connection,
-    home: &Home,
+    org_id: &str,
     fields: &mut Fields,
     scopes: Scopes,
     before: Option<&Subject>,
 ) -> Result<Subject, StoreError> {
-    let whole_org = || Subject { kind: SubjectKind::Org, id: Some(home.org_id.as_str().into()) };
+    let whole_org = || Subject { kind: SubjectKind::Org, id: Some(org_id.into()) };
     let before = before.cloned().unwrap_or_else(whole_org);
     if !fields.given(FIELD) {
         return Ok(before);
@@ -41,7 +40,7 @@ pub(super) async fn scope_read(
         fields.refuse(FIELD, shape(scopes));
         return Ok(before);
     };
-    match fault(tx, home, scopes, &subject).await? {
+    match fault(tx, org_id, scopes, &subject).await? {
         None => Ok(subject),
         Some(message) => {
             fields.refuse(FIELD, &message);
@@ -63,7 +62,7 @@ fn shape(scopes: Scopes) -> &'static str {
 
 async fn fault(
     tx: &mut Connection,
-    home: &Home,
+    org_id: &str,
     scopes: Scopes,
     subject: &Subject,
 ) -> Result<Option<String>, StoreError> {
@@ -78,7 +77,7 @@ async fn fault(
     if id.is_empty() || id.len() > MAX_ID_BYTES || id.contains(char::is_control) {
         return Ok(Some(format!("the id must have 1 to {MAX_ID_BYTES} characters")));
     }
-    let exists = subject_exists(tx, home, kind, id).await?;
+    let exists = subject_exists(tx, org_id, kind, id).await?;
     Ok((!exists).then(|| format!("there is no {} with this id", kind.as_str())))
 }
 
@@ -86,6 +85,7 @@ async fn fault(
 /// key carries is counted by nobody, which is probably a slip of the pen.
 pub(super) async fn scope_warning(
     tx: &mut Connection,
+    org_id: &str,
     subject: &Subject,
 ) -> Result<Option<String>, StoreError> {
     let Some(id) = subject.id.as_deref() else { return Ok(None) };
@@ -94,7 +94,7 @@ pub(super) async fn scope_warning(
         SubjectKind::User => "user_id",
         SubjectKind::Org | SubjectKind::Project | SubjectKind::Key => return Ok(None),
     };
-    let carried = carrier_exists(tx, subject.kind, id).await?;
+    let carried = carrier_exists(tx, org_id, subject.kind, id).await?;
     Ok((!carried)
         .then(|| format!("scope: no key or credential has this {column}; it covers nobody until one has")))
 }

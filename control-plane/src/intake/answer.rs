@@ -9,10 +9,12 @@ use serde::Serialize;
 use super::bounds::MAX_LISTED_FAULTS;
 use super::fault::EventFault;
 use crate::http::problem::{Code, Fault, Problem};
+use crate::usage::EventCertainty;
 
 /// What became of an event.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
+#[schema(as = SentEventStatus)]
 pub(super) enum Status {
     /// It is written down, and will be in the ledger, if it is not yet.
     Accepted,
@@ -23,19 +25,24 @@ pub(super) enum Status {
 }
 
 /// The answer for one event.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+#[schema(as = SentEventAnswer)]
 pub(super) struct EventAnswer {
     /// Its place in the request, from 0.
     pub(super) index: usize,
     pub(super) status: Status,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = "uuid")]
     pub(super) event_id: Option<EventId>,
     /// What it costs, as it will stand in the ledger; `null` where that is not known.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<i64>)]
     pub(super) cost_nano_usd: Option<Option<NanoUsd>>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<EventCertainty>)]
     pub(super) certainty: Option<Certainty>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(required = false)]
     pub(super) errors: Vec<EventFault>,
 }
 
@@ -58,8 +65,10 @@ impl Counts {
     }
 }
 
-#[derive(Serialize)]
-struct BatchAnswer {
+/// What became of events.
+#[derive(Serialize, utoipa::ToSchema)]
+#[schema(as = SentEventsAnswer)]
+pub(super) struct BatchAnswer {
     accepted: usize,
     duplicates: usize,
     rejected: usize,
@@ -96,14 +105,21 @@ pub(super) fn of_single(events: Vec<EventAnswer>) -> Response {
         let detail = "the event cannot be taken; errors says why, by JSON pointer";
         return Problem::with_errors(Code::InvalidEvent, detail, faults.collect()).into_response();
     }
-    #[derive(Serialize)]
-    struct SingleAnswer {
-        event_id: Option<EventId>,
-        status: Status,
-        cost_nano_usd: Option<NanoUsd>,
-        certainty: Option<Certainty>,
-    }
     let EventAnswer { status, event_id, cost_nano_usd, certainty, .. } = event;
     let cost_nano_usd = cost_nano_usd.flatten();
     (StatusCode::ACCEPTED, Json(SingleAnswer { event_id, status, cost_nano_usd, certainty })).into_response()
+}
+
+/// What became of an event.
+#[derive(Serialize, utoipa::ToSchema)]
+#[schema(as = TrackedEvent)]
+pub(super) struct SingleAnswer {
+    #[schema(value_type = String, format = "uuid")]
+    event_id: Option<EventId>,
+    status: Status,
+    /// `null` where it is not known.
+    #[schema(value_type = Option<i64>)]
+    cost_nano_usd: Option<NanoUsd>,
+    #[schema(value_type = EventCertainty)]
+    certainty: Option<Certainty>,
 }

@@ -8,7 +8,7 @@ use super::bounds::MAX_FAULTS;
 const MAX_NAME_CHARS: usize = 64;
 
 /// One thing that is wrong.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub(super) struct EventFault {
     /// Where: `/input_tokens`, or nothing for the event as a whole.
     pub(super) pointer: String,

@@ -19,6 +19,7 @@ mod json;
 mod owner;
 mod reader;
 mod routes;
+mod schema;
 mod settings;
 mod split;
 #[cfg(test)]
@@ -29,7 +30,7 @@ use std::sync::Arc;
 use mindweave_metering::EventType;
 
 pub(crate) use desk::Desk;
-pub(crate) use routes::routes;
+pub(crate) use routes::{document, routes};
 pub use settings::EventIntake;
 
 /// The type of an event's envelope.

@@ -8,21 +8,27 @@ use axum::extract::{DefaultBodyLimit, FromRequest, Request, State};
 use axum::http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use axum::http::{HeaderMap, HeaderName, StatusCode};
 use axum::response::{IntoResponse, Response};
-use axum::routing::post;
 use http_body::Body as _;
 use mindweave_eventlog::AppendError;
+use serde_json::json;
 use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
+use utoipa::openapi::OpenApi as Document;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+use zeroize::Zeroizing;
 
-use super::answer::{self, Counts};
+use super::answer::{self, BatchAnswer, Counts, SingleAnswer};
 use super::bounds::{MAX_BODY_BYTES, MAX_IDEMPOTENCY_KEY_BYTES, MAX_REQUESTS};
-use super::caller::Caller;
+use super::caller::{Caller, Credential};
 use super::desk::{Desk, Refusal, Taken};
 use super::identity::IdempotencyKey;
+use super::schema::{EventBatch, SentEvent};
 use super::split::{self, Layout};
+use crate::access::Origin;
 use crate::app::App;
 use crate::clock;
-use crate::http::auth::AdminToken;
+use crate::http::auth::Gate;
 use crate::http::problem::{Code, Problem, chain};
 use crate::metrics::{self, EventRefusal};
 
@@ -35,18 +41,24 @@ const LINES: [&str; 4] =
 #[derive(Clone)]
 struct Counter {
     desk: Arc<Desk>,
-    admin: AdminToken,
+    gate: Gate,
     requests: Arc<Semaphore>,
 }
 
 /// The routes of this module. They look at credentials themselves.
-pub(crate) fn routes(desk: Arc<Desk>, admin: AdminToken) -> Router<App> {
-    let counter = Counter { desk, admin, requests: Arc::new(Semaphore::new(MAX_REQUESTS)) };
-    Router::new()
-        .route("/v1/events", post(batch))
-        .route("/v1/track", post(single))
-        .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
-        .with_state(counter)
+pub(crate) fn routes(desk: Arc<Desk>, gate: Gate) -> Router<App> {
+    let counter = Counter { desk, gate, requests: Arc::new(Semaphore::new(MAX_REQUESTS)) };
+    let (routes, _) = described().split_for_parts();
+    routes.layer(DefaultBodyLimit::max(MAX_BODY_BYTES)).with_state(counter)
+}
+
+/// Their description, which there is also where they are not served.
+pub(crate) fn document() -> Document {
+    described().into_openapi()
+}
+
+fn described() -> OpenApiRouter<Counter> {
+    OpenApiRouter::new().routes(routes!(batch)).routes(routes!(single))
 }
 
 /// What a request carries.
@@ -56,10 +68,25 @@ enum Load {
     Single,
 }
 
+/// Takes events of other producers in. Wants a MindWeave key (`x-api-key`, or as a bearer token), or a token of somebody who may deliver events of
+/// the projects that the events name.
+#[utoipa::path(
+    post, path = "/v1/events", tag = "usage", operation_id = "events_send",
+    request_body(content((EventBatch = "application/json"), (String = "application/x-ndjson"))),
+    responses((status = 202, body = BatchAnswer)),
+    extensions(("x-access" = json!("events:write"))),
+)]
 async fn batch(State(counter): State<Counter>, request: Request) -> Response {
     counter.answer(Load::Batch, request).await
 }
 
+/// Takes one event in, like `/v1/events`.
+#[utoipa::path(
+    post, path = "/v1/track", tag = "usage", operation_id = "event_track",
+    request_body = SentEvent,
+    responses((status = 202, body = SingleAnswer)),
+    extensions(("x-access" = json!("events:write"))),
+)]
 async fn single(State(counter): State<Counter>, request: Request) -> Response {
     counter.answer(Load::Single, request).await
 }
@@ -98,11 +125,25 @@ impl Counter {
         }
     }
 
+    async fn caller(&self, headers: &HeaderMap, origin: Arc<Origin>) -> Result<Caller, Refused> {
+        let unauthorized = |problem| Refused(EventRefusal::Unauthorized, problem);
+        let credential = Credential::of(headers, &self.desk.snapshot(), clock::now())
+            .map_err(|detail| unauthorized(Problem::new(Code::Unauthorized, detail)))?;
+        let token = match credential {
+            Credential::Key(principal) => return Ok(Caller::Key(principal)),
+            Credential::Token(token) => Zeroizing::new(token.to_vec()),
+        };
+        let refused = |problem: Problem| match problem.code() {
+            Code::Unauthorized | Code::Forbidden | Code::ScopeMissing => unauthorized(problem),
+            _ => Refused(EventRefusal::Failed, problem),
+        };
+        let caller = self.gate.caller(&token, origin).await.map_err(refused)?;
+        Caller::member(&self.gate.db, &caller).await.map_err(refused)
+    }
+
     async fn take(self, load: Load, request: Request) -> Result<Response, Refused> {
-        let caller = Caller::of(request.headers(), &self.admin, &self.desk.snapshot(), clock::now())
-            .map_err(|detail| {
-                Refused(EventRefusal::Unauthorized, Problem::new(Code::Unauthorized, detail))
-            })?;
+        let origin = request.extensions().get::<Arc<Origin>>().cloned().unwrap_or_default();
+        let caller = self.caller(request.headers(), origin).await?;
         let layout = layout(request.headers(), load).map_err(Refused::malformed)?;
         let is_compressed = is_compressed(request.headers()).map_err(Refused::malformed)?;
         let key = idempotency_key(request.headers(), &caller).map_err(Refused::malformed)?;

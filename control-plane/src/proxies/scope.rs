@@ -5,8 +5,9 @@ use serde::Serialize;
 use crate::db::StoreError;
 
 /// One of the things that a proxy does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
+#[schema(as = ProxyScope)]
 pub(crate) enum Scope {
     /// Hears what is in force, the Claude keys of every project included, and reports what limits are asked for.
     Watch,

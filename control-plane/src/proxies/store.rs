@@ -6,11 +6,13 @@ use serde::Serialize;
 use sqlx::{AssertSqlSafe, FromRow};
 
 use super::scope::{self, Scope};
+use crate::access::InstallationPermit;
 use crate::db::{Connection, Db, Doing, StoreError, sql};
 use crate::stored::timestamp;
 
 /// A token as the API shows it: everything but its secret.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+#[schema(as = ProxyToken)]
 pub(super) struct Token {
     pub(super) id: String,
     pub(super) name: String,
@@ -108,6 +110,7 @@ pub(super) async fn token_count(tx: &mut Connection, now: Timestamp) -> Result<i
 /// Stores a token.
 pub(super) async fn token_insert(
     tx: &mut Connection,
+    _permit: &InstallationPermit,
     token: &Token,
     fingerprint: &Fingerprint,
 ) -> Result<(), StoreError> {
@@ -130,17 +133,26 @@ pub(super) async fn token_insert(
 }
 
 /// The token with this id, also when it was revoked.
-pub(super) async fn token_view(db: &Db, id: &str) -> Result<Option<Token>, StoreError> {
+pub(super) async fn token_view(
+    tx: &mut Connection,
+    _permit: &InstallationPermit,
+    id: &str,
+) -> Result<Option<Token>, StoreError> {
     let row: Option<TokenRow> = sql::query_as(AssertSqlSafe(format!("{SELECT} WHERE id = ?")))
         .bind(id)
-        .fetch_optional(db.readers())
+        .fetch_optional(tx)
         .await
         .doing("reading a proxy token")?;
     row.map(Token::try_from).transpose()
 }
 
 /// The tokens after this id, oldest first, revoked ones included.
-pub(super) async fn token_list(db: &Db, after: &str, limit: u64) -> Result<Vec<Token>, StoreError> {
+pub(super) async fn token_list(
+    db: &Db,
+    _permit: &InstallationPermit,
+    after: &str,
+    limit: u64,
+) -> Result<Vec<Token>, StoreError> {
     let sql = format!("{SELECT} WHERE id > ? ORDER BY id LIMIT ?");
     let rows: Vec<TokenRow> = sql::query_as(AssertSqlSafe(sql))
         .bind(after)
@@ -151,17 +163,20 @@ pub(super) async fn token_list(db: &Db, after: &str, limit: u64) -> Result<Vec<T
     rows.into_iter().map(Token::try_from).collect()
 }
 
-/// Revokes a token; the time of a first revocation stays. Returns whether there is such a token.
-pub(super) async fn token_revoke(db: &Db, id: &str, now: Timestamp) -> Result<bool, StoreError> {
-    let mut tx = db.begin_write().await?;
-    let found = sql::query("UPDATE proxy_tokens SET revoked_at = coalesce(revoked_at, ?) WHERE id = ?")
+/// Revokes a token.
+pub(super) async fn token_revoke(
+    tx: &mut Connection,
+    _permit: &InstallationPermit,
+    id: &str,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    sql::query("UPDATE proxy_tokens SET revoked_at = coalesce(revoked_at, ?) WHERE id = ?")
         .bind(now.as_microsecond())
         .bind(id)
-        .execute(&mut *tx)
+        .execute(tx)
         .await
-        .doing("revoking a proxy token")?;
-    tx.commit().await.doing("committing the revocation of a proxy token")?;
-    Ok(found.rows_affected() > 0)
+        .doing("revoking a proxy token")
+        .map(drop)
 }
 
 /// Every token that was not revoked. Those that have expired are among them: time passes between two readings.

@@ -12,6 +12,7 @@ use tokio::time::timeout;
 use super::scope::Scope;
 use super::store::{self, Token};
 use super::*;
+use crate::access::{Access, Area, Caller, InstallationPermit};
 use crate::clock;
 use crate::db::Db;
 use crate::http::problem::Code;
@@ -36,6 +37,10 @@ fn enter(door: &Door, path: &str, token: &str) -> Result<Pass, Code> {
     door.admitted(&request.body(Body::empty()).unwrap())
 }
 
+fn permit() -> InstallationPermit {
+    Caller::system().installation(Access::write(Area::Installation)).unwrap()
+}
+
 /// Stores a token whose secret is its id.
 async fn make(db: &Db, id: &str, scopes: &[Scope], change: impl FnOnce(&mut Token)) {
     let mut token = Token {
@@ -51,12 +56,13 @@ async fn make(db: &Db, id: &str, scopes: &[Scope], change: impl FnOnce(&mut Toke
     };
     change(&mut token);
     let mut tx = db.begin_write().await.unwrap();
-    store::token_insert(&mut tx, &token, &Fingerprint::of(id.as_bytes())).await.unwrap();
+    store::token_insert(&mut tx, &permit(), &token, &Fingerprint::of(id.as_bytes())).await.unwrap();
     tx.commit().await.unwrap();
 }
 
 async fn last_used(db: &Db, id: &str) -> Option<Timestamp> {
-    store::token_view(db, id).await.unwrap().unwrap().last_used_at
+    let mut tx = db.begin_read().await.unwrap();
+    store::token_view(&mut tx, &permit(), id).await.unwrap().unwrap().last_used_at
 }
 
 #[tokio::test]
@@ -95,7 +101,9 @@ async fn revoke_one_of_two(ledger: &Ledger) {
     let mut old = enter(&door, WATCH, "old").unwrap();
     let new = enter(&door, WATCH, "new").unwrap();
     // Another replica revokes it.
-    assert!(store::token_revoke(&ledger.db, "old", clock::now()).await.unwrap());
+    let mut tx = ledger.db.begin_write().await.unwrap();
+    store::token_revoke(&mut tx, &permit(), "old", clock::now()).await.unwrap();
+    tx.commit().await.unwrap();
     tokens.refresh().await;
     timeout(Duration::from_secs(20), old.changed()).await.unwrap();
     assert!(!old.holds() && new.holds());

@@ -4,6 +4,8 @@ use jiff::Timestamp;
 use serde_json::value::RawValue;
 use sqlx::FromRow;
 
+use super::within::Within;
+use crate::access::Reach;
 use crate::db::{Db, Divided, Doing, StoreError, sql::QueryBuilder};
 
 /// Rows read in one step of a page.
@@ -71,16 +73,22 @@ pub(crate) struct EventPage {
 /// The events that match, by time and, where that is equal, by arrival: a total order, so that pages neither overlap nor
 /// leave a gap, whatever lands between two of them.
 ///
-/// A page ends at `limit` events or when it has grown large, whichever comes first: the event of a batch's results can be
+/// Only those in `reach`. A page ends at `limit` events or when it has grown large, whichever comes first: the event of a batch's results can be
 /// a thousand times the size of a usual one.
-pub(crate) async fn event_list(db: &Db, filter: &EventFilter, limit: u64) -> Result<EventPage, StoreError> {
+pub(crate) async fn event_list(
+    db: &Db,
+    reach: &Reach,
+    filter: &EventFilter,
+    limit: u64,
+) -> Result<EventPage, StoreError> {
     let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+    let within = Within::of(db, reach, filter.project_id.as_deref()).await?;
     let mut tx = db.begin_read_of(Divided::Events).await?;
     let mut step = filter.clone();
     let (mut events, mut bytes) = (Vec::new(), 0_usize);
     loop {
         let wanted = limit.saturating_sub(events.len()).saturating_add(1).min(ROWS_PER_STEP);
-        let sql = build(&step, wanted);
+        let sql = build(&within, &step, wanted);
         let rows: Vec<EventRow> = sql.build_query_as().fetch_all(&mut *tx).await.doing("listing events")?;
         let exhausted = rows.len() < wanted;
         for row in rows {
@@ -106,10 +114,19 @@ impl EventRow {
     }
 }
 
-fn build(filter: &EventFilter, limit: usize) -> QueryBuilder {
-    let mut sql = QueryBuilder::new("SELECT landed, ended_at, event FROM usage_events WHERE true");
+/// The project of the filter is among what is `within`.
+fn build(within: &Within, filter: &EventFilter, limit: usize) -> QueryBuilder {
+    let (comparison, direction) = match filter.order {
+        Order::NewestFirst => ("<", "DESC"),
+        Order::OldestFirst => (">", "ASC"),
+    };
+    let order = format!(" ORDER BY ended_at {direction}, landed {direction}");
+    within.select(|sql| matching(sql, filter, comparison), &order, limit)
+}
+
+fn matching(sql: &mut QueryBuilder, filter: &EventFilter, comparison: &str) {
+    sql.push("SELECT landed, ended_at, event FROM usage_events WHERE true");
     let texts = [
-        (" AND project_id = ", &filter.project_id),
         (" AND key_id = ", &filter.key_id),
         (" AND user_id = ", &filter.user_id),
         (" AND model = ", &filter.model),
@@ -138,17 +155,10 @@ fn build(filter: &EventFilter, limit: usize) -> QueryBuilder {
     if let Some(to) = filter.to {
         sql.push(" AND ended_at < ").push_bind(to.as_microsecond());
     }
-    let (comparison, direction) = match filter.order {
-        Order::NewestFirst => ("<", "DESC"),
-        Order::OldestFirst => (">", "ASC"),
-    };
     if let Some(Place { ended_at, landed }) = filter.after {
         sql.push(format!(" AND (ended_at, landed) {comparison} ("));
         sql.push_bind(ended_at).push(", ").push_bind(landed).push(")");
     }
-    sql.push(format!(" ORDER BY ended_at {direction}, landed {direction} LIMIT "));
-    sql.push_bind(i64::try_from(limit).unwrap_or(i64::MAX));
-    sql
 }
 
 #[cfg(test)]
@@ -156,7 +166,7 @@ mod tests {
     use mindweave_eventlog::Sequence;
 
     use super::*;
-    use crate::testing::{Ledger, NOON, event, record};
+    use crate::testing::{Ledger, NOON, event, everywhere, record};
 
     fn everything() -> EventFilter {
         EventFilter {
@@ -177,7 +187,8 @@ mod tests {
     }
 
     async fn plan(db: &Db, filter: &EventFilter) -> String {
-        build(filter, 10).plan(db.readers()).await
+        let within = Within::everything(filter.project_id.as_deref());
+        build(&within, filter, 10).plan(db.readers()).await
     }
 
     #[tokio::test]
@@ -219,7 +230,7 @@ mod tests {
         ledger.ingest.apply(&mut claim, &records, Sequence::new(count)).await.unwrap();
         let (mut filter, mut pages, mut seen) = (everything(), 0, 0);
         loop {
-            let page = event_list(&ledger.db, &filter, 1_000).await.unwrap();
+            let page = event_list(&ledger.db, &everywhere(), &filter, 1_000).await.unwrap();
             (pages, seen) = (pages + 1, seen + page.events.len());
             filter.after = page.events.last().map(|listed| listed.place);
             if !page.more {

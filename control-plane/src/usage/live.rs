@@ -1,6 +1,7 @@
 //! Events as they land: server-sent events (WHATWG HTML, section 9.2).
 
 mod arrivals;
+mod viewer;
 
 use std::convert::Infallible;
 use std::fmt::Display;
@@ -14,6 +15,7 @@ use http_body::Frame;
 use parking_lot::Mutex;
 use tokio::sync::broadcast::{self, error::RecvError};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
+use tokio::time::{Instant, sleep_until};
 
 use super::decode::Decoded;
 use super::store::event_type_text;
@@ -23,6 +25,7 @@ use crate::tasks::Stop;
 
 use arrivals::Follower;
 pub(super) use arrivals::arrivals_note;
+pub(crate) use viewer::Viewer;
 
 /// Events kept for the slowest subscriber. One that falls further behind is told how many it missed.
 const BACKLOG_EVENTS: usize = 4_096;
@@ -112,9 +115,10 @@ impl LiveEvents {
         follower.leave().await;
     }
 
-    /// A stream of what lands from now on; `None` when there are too many subscribers.
+    /// A stream of what lands from now on and the viewer sees; `None` when there are too many subscribers.
     pub(crate) fn subscribe(
         &self,
+        viewer: Viewer,
         project_id: Option<String>,
         event_type: Option<&'static str>,
         stop: Stop,
@@ -125,7 +129,7 @@ impl LiveEvents {
             (self.sender.subscribe(), follows.subscribe())
         };
         self.joined.notify_one();
-        let feed = Feed { receiver, project_id, event_type, stop, follows: Some(follows), _place: place };
+        let feed = Feed { receiver, viewer, project_id, event_type, stop, follows: Some(follows), _place: place };
         Some(LiveBody { next: Box::pin(feed.next()) })
     }
 
@@ -171,6 +175,7 @@ impl LiveEvents {
 /// One subscriber's view.
 struct Feed {
     receiver: broadcast::Receiver<Told>,
+    viewer: Viewer,
     project_id: Option<String>,
     event_type: Option<&'static str>,
     stop: Stop,
@@ -183,6 +188,7 @@ impl Feed {
     fn wants(&self, event: &LiveEvent) -> bool {
         self.project_id.as_deref().is_none_or(|id| id == &*event.project_id)
             && self.event_type.is_none_or(|event_type| event_type == &*event.event_type)
+            && self.viewer.sees(&event.project_id)
     }
 
     /// The next piece of the stream; `None` ends it.
@@ -201,23 +207,41 @@ impl Feed {
             // Tells the client that it is subscribed: whatever lands from now on will be sent.
             return (self, followed.then(|| Bytes::from_static(b": subscribed\n\n")));
         }
+        let silence = Instant::now() + KEEP_ALIVE;
         loop {
+            // Before anything is said, however much there is to say.
+            let due = self.viewer.due();
+            if due.is_some_and(|due| due <= Instant::now()) && !self.may_go_on().await {
+                return (self, None);
+            }
             let received = tokio::select! {
                 () = self.stop.stopped() => return (self, None),
                 received = self.receiver.recv() => received,
-                () = tokio::time::sleep(KEEP_ALIVE) => return (self, keep_alive()),
+                () = sleep_until(silence) => return (self, keep_alive()),
+                () = sleep_until(due.unwrap_or(silence)), if due.is_some() => continue,
             };
             match received {
                 Ok(Told::Event(event)) if self.wants(&event) => return (self, Some(event.text)),
                 Ok(Told::Event(_)) => {}
                 Err(RecvError::Lagged(missed)) => {
                     metrics::live_lagged(missed);
-                    let text = format!("event: lagged\ndata: {{\"missed_events\":{missed}}}\n\n");
-                    return (self, Some(text.into()));
+                    let text = self.lagged(missed);
+                    return (self, Some(text));
                 }
                 Ok(Told::Lost) | Err(RecvError::Closed) => return (self, None),
             }
         }
+    }
+
+    /// Looks at the viewer again; a stream of one project ends with the access to it.
+    async fn may_go_on(&mut self) -> bool {
+        self.viewer.check().await && self.project_id.as_deref().is_none_or(|id| self.viewer.sees(id))
+    }
+
+    /// How many events were missed, to whom that says nothing about others.
+    fn lagged(&self, missed: u64) -> Bytes {
+        let missed = if self.viewer.sees_everything() { missed.to_string() } else { "null".to_owned() };
+        format!("event: lagged\ndata: {{\"missed_events\":{missed}}}\n\n").into()
     }
 }
 

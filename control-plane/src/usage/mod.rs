@@ -10,9 +10,11 @@ mod list;
 mod live;
 mod offsets;
 mod routes;
+mod schema;
 mod sink;
 mod store;
 pub(crate) mod totals;
+mod within;
 
 #[cfg(test)]
 pub(crate) use decode::decode;
@@ -22,5 +24,7 @@ pub use feed::{UsageFeeds, UsageSubscription};
 pub(crate) use ingest::{Claim, Ingest, IngestError};
 pub(crate) use live::LiveEvents;
 pub(crate) use routes::routes;
+pub(crate) use schema::{EventCertainty, EventOutcome};
 pub use sink::{UsageSink, UsageSinks};
 pub(crate) use store::{event_type_text, id_at};
+pub(crate) use within::Within;

@@ -2,12 +2,15 @@
 
 use super::record::{LogEffect, Record};
 use super::store::{Columns, Named, policies_named};
+use crate::access::Reach;
 use crate::app::App;
 use crate::http::problem::Problem;
 use crate::http::query::Parameters;
+use crate::usage::Within;
 
 /// Which decisions are wanted.
 pub(super) struct Filter {
+    pub(super) within: Within,
     pub(super) columns: Columns,
     /// Their ids.
     pub(super) policies: Option<Vec<String>>,
@@ -40,14 +43,15 @@ impl Asked {
         Self { columns, policy, effect, reason: query.text("reason") }
     }
 
-    /// Looks names up.
-    pub(super) async fn resolve(self, app: &App) -> Result<Filter, Problem> {
+    /// Looks names up, and what of it the caller reaches.
+    pub(super) async fn resolve(self, app: &App, reach: &Reach) -> Result<Filter, Problem> {
+        let within = Within::of(&app.db, reach, self.columns.project_id.as_deref()).await?;
         let policies = match self.policy {
             None => None,
             Some(id) if Named::of(&id).is_some() => Some(vec![id]), // everything else is a name
-            Some(name) => Some(policies_named(&mut *app.db.begin_read().await?, &name).await?),
+            Some(name) => Some(policies_named(&mut *app.db.begin_read().await?, reach, &name).await?),
         };
-        Ok(Filter { columns: self.columns, policies, effect: self.effect, reason: self.reason })
+        Ok(Filter { within, columns: self.columns, policies, effect: self.effect, reason: self.reason })
     }
 }
 

@@ -5,14 +5,15 @@ mod audit;
 mod filter;
 mod names;
 mod record;
+mod schema;
 mod shadow;
 mod store;
 
-use axum::Router;
+use utoipa_axum::router::OpenApiRouter;
 
 use crate::app::App;
 
 /// The routes of this module.
-pub(super) fn routes() -> Router<App> {
-    Router::new().merge(audit::routes()).merge(shadow::routes())
+pub(super) fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new().merge(audit::routes()).merge(shadow::routes())
 }

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 pub(super) struct Record {
     pub(super) event_id: EventId,
     pub(super) timestamp: Timestamp,
+    pub(super) org_id: Arc<str>,
     pub(super) project_id: Arc<str>,
     #[serde(default)]
     pub(super) team_id: Option<Arc<str>>,
@@ -37,7 +38,8 @@ pub(super) struct Record {
 }
 
 /// What came of a request, as the log's filter tells it apart. A record may have several.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, utoipa::ToSchema)]
+#[schema(rename_all = "snake_case")]
 pub(super) enum LogEffect {
     /// It was refused.
     Deny,

@@ -9,7 +9,9 @@ use crate::db::{
     Connection, Doing, StoreError,
     sql::{self, QueryBuilder},
 };
+use crate::access::Reach;
 use crate::governance::stored_specs::parse;
+use crate::usage::Within;
 
 /// A place in the log: after the event with this time and order of arrival.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,11 +42,12 @@ struct DecidedRow {
 /// At most `limit` records behind a place, newest first.
 pub(super) async fn decided_list(
     tx: &mut Connection,
+    within: &Within,
     columns: &Columns,
     after: Option<Place>,
     limit: usize,
 ) -> Result<Vec<(Place, Record)>, StoreError> {
-    let rows: Vec<DecidedRow> = build(columns, after, limit)
+    let rows: Vec<DecidedRow> = build(within, columns, after, limit)
         .build_query_as()
         .fetch_all(tx)
         .await
@@ -56,31 +59,28 @@ pub(super) async fn decided_list(
     rows.into_iter().map(record).collect()
 }
 
-fn build(columns: &Columns, after: Option<Place>, limit: usize) -> QueryBuilder {
-    let mut sql = QueryBuilder::new("SELECT landed, ended_at, event FROM usage_events WHERE flagged = 1");
-    let texts = [
-        (" AND project_id = ", &columns.project_id),
-        (" AND user_id = ", &columns.user_id),
-        (" AND key_id = ", &columns.key_id),
-    ];
-    for (clause, value) in texts {
-        if let Some(value) = value {
-            sql.push(clause).push_bind(value.clone());
+/// The project of the columns is among what is `within`.
+fn build(within: &Within, columns: &Columns, after: Option<Place>, limit: usize) -> QueryBuilder {
+    let matching = |sql: &mut QueryBuilder| {
+        sql.push("SELECT landed, ended_at, event FROM usage_events WHERE flagged = 1");
+        let texts = [(" AND user_id = ", &columns.user_id), (" AND key_id = ", &columns.key_id)];
+        for (clause, value) in texts {
+            if let Some(value) = value {
+                sql.push(clause).push_bind(value.clone());
+            }
         }
-    }
-    if let Some(from) = columns.from {
-        sql.push(" AND ended_at >= ").push_bind(from.as_microsecond());
-    }
-    if let Some(to) = columns.to {
-        sql.push(" AND ended_at < ").push_bind(to.as_microsecond());
-    }
-    if let Some(Place { ended_at, landed }) = after {
-        sql.push(" AND (ended_at, landed) < (");
-        sql.push_bind(ended_at).push(", ").push_bind(landed).push(")");
-    }
-    sql.push(" ORDER BY ended_at DESC, landed DESC LIMIT ");
-    sql.push_bind(i64::try_from(limit).unwrap_or(i64::MAX));
-    sql
+        if let Some(from) = columns.from {
+            sql.push(" AND ended_at >= ").push_bind(from.as_microsecond());
+        }
+        if let Some(to) = columns.to {
+            sql.push(" AND ended_at < ").push_bind(to.as_microsecond());
+        }
+        if let Some(Place { ended_at, landed }) = after {
+            sql.push(" AND (ended_at, landed) < (");
+            sql.push_bind(ended_at).push(", ").push_bind(landed).push(")");
+        }
+    };
+    within.select(matching, " ORDER BY ended_at DESC, landed DESC", limit)
 }
 
 /// What has names.
@@ -111,23 +111,31 @@ impl Named {
     }
 }
 
-/// The name of a policy, a limit or a budget; also of a deleted one.
+/// The name of a policy, a limit or a budget of an organisation; also of a deleted one.
 pub(super) async fn name_view(
     tx: &mut Connection,
     named: Named,
+    org_id: &str,
     id: &str,
 ) -> Result<Option<String>, StoreError> {
-    let sql = format!("SELECT name FROM {} WHERE id = ?", named.table());
-    sql::query_scalar(AssertSqlSafe(sql)).bind(id).fetch_optional(tx).await.doing("looking for a name")
+    let sql = format!("SELECT name FROM {} WHERE id = ? AND org_id = ?", named.table());
+    let name = sql::query_scalar(AssertSqlSafe(sql)).bind(id).bind(org_id);
+    name.fetch_optional(tx).await.doing("looking for a name")
 }
 
-/// The ids of the policies that have, or had when they were deleted, this name.
-pub(super) async fn policies_named(tx: &mut Connection, name: &str) -> Result<Vec<String>, StoreError> {
-    sql::query_scalar("SELECT id FROM policies WHERE name = ?")
-        .bind(name)
-        .fetch_all(tx)
-        .await
-        .doing("looking for policies by name")
+/// The ids of the policies in reach that have, or had when they were deleted, this name.
+pub(super) async fn policies_named(
+    tx: &mut Connection,
+    reach: &Reach,
+    name: &str,
+) -> Result<Vec<String>, StoreError> {
+    let mut sql = QueryBuilder::new("SELECT id FROM policies WHERE name = ");
+    sql.push_bind(name);
+    // Of the organisations whose decisions the caller sees, in whatever part.
+    reach.limit_to_members(&mut sql, "org_id");
+    let rows: Vec<(String,)> =
+        sql.build_query_as().fetch_all(tx).await.doing("looking for policies by name")?;
+    Ok(rows.into_iter().map(|(id,)| id).collect())
 }
 
 #[cfg(test)]
@@ -151,7 +159,8 @@ mod tests {
             (by_project, place, "usage_events_flagged_by_project (project_id=?"),
         ];
         for (columns, after, index) in cases {
-            let plan = build(&columns, after, 10).plan(ledger.db.readers()).await;
+            let within = Within::everything(columns.project_id.as_deref());
+            let plan = build(&within, &columns, after, 10).plan(ledger.db.readers()).await;
             assert!(plan.contains(index) && !plan.contains("TEMP B-TREE"), "{plan}");
         }
     }

@@ -13,12 +13,17 @@ use serde_json::Value;
 use super::budgets::Budget;
 use super::judge::Opinion;
 use crate::governance::quotas::QuotaState;
+use crate::governance::schema::{
+    EffectWord, LimitMetricWord, PolicyModeWord, PolicyNote, QuotaActionWord, QuotaUnitWord, QuotaWindowWord,
+    VerdictKindWord,
+};
 
 /// Why a budget refuses, in the words of proxies.
 const BUDGET_EXHAUSTED: &str = "budget_exhausted";
 
 /// What would be decided.
-#[derive(Serialize)]
+#[derive(Serialize, utoipa::ToSchema)]
+#[schema(as = Evaluation)]
 pub(super) struct Evaluation {
     /// Whether policies and budgets would let the request pass. Rate limits are not asked: they live in the proxies.
     pub(super) allowed: bool,
@@ -34,6 +39,7 @@ pub(super) struct Evaluation {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) draft: Option<DraftAnswer>,
     /// The input as the policies saw it.
+    #[schema(value_type = Object)]
     pub(super) input: Value,
     pub(super) at: Timestamp,
     pub(super) snapshot_revision: u64,
@@ -43,37 +49,52 @@ pub(super) struct Evaluation {
 }
 
 /// The decision in short.
-#[derive(Serialize)]
+#[derive(Serialize, utoipa::ToSchema)]
+#[schema(as = EvaluatedDecision)]
 pub(super) struct DecisionAnswer {
+    #[schema(value_type = EffectWord)]
     effect: Effect,
     /// Of the refusal.
+    #[schema(value_type = Vec<String>)]
     reasons: Vec<Arc<str>>,
     /// What the developer would read.
+    #[schema(value_type = Option<String>)]
     message: Option<Arc<str>>,
     /// Reasons of policies that only warn.
+    #[schema(value_type = Vec<String>)]
     warnings: Vec<Arc<str>>,
     /// Reasons of policies in shadow mode.
+    #[schema(value_type = Vec<String>)]
     shadow: Vec<Arc<str>>,
 }
 
 /// Something that a policy said.
-#[derive(Serialize)]
+#[derive(Serialize, utoipa::ToSchema)]
+#[schema(as = EvaluatedVerdict)]
 pub(super) struct VerdictAnswer {
     policy_id: String,
+    #[schema(value_type = String)]
     policy: Arc<str>,
     version: u64,
+    #[schema(value_type = PolicyModeWord)]
     mode: PolicyMode,
+    #[schema(value_type = VerdictKindWord)]
     kind: VerdictKind,
+    #[schema(value_type = String)]
     reason: Arc<str>,
+    #[schema(value_type = String)]
     message: Arc<str>,
 }
 
 /// What one policy came to.
-#[derive(Serialize)]
+#[derive(Serialize, utoipa::ToSchema)]
+#[schema(as = EvaluatedPolicy)]
 pub(super) struct PolicyOutcome {
     policy_id: String,
+    #[schema(value_type = String)]
     policy: Arc<str>,
     version: u64,
+    #[schema(value_type = PolicyModeWord)]
     mode: PolicyMode,
     /// `deny`, `warn`, `pass` or `error`.
     outcome: &'static str,
@@ -85,13 +106,19 @@ pub(super) struct PolicyOutcome {
 }
 
 /// A budget that counts the request.
-#[derive(Serialize)]
+#[derive(Serialize, utoipa::ToSchema)]
+#[schema(as = EvaluatedBudget)]
 pub(super) struct BudgetAnswer {
-    id: QuotaId,
+    #[schema(value_type = String)]
+    pub(super) id: QuotaId,
+    #[schema(value_type = String)]
     name: Arc<str>,
+    #[schema(value_type = QuotaUnitWord)]
     unit: QuotaUnit,
+    #[schema(value_type = QuotaWindowWord)]
     window: QuotaWindow,
     limit: i64,
+    #[schema(value_type = QuotaActionWord)]
     action: QuotaAction,
     #[serde(flatten)]
     state: QuotaState,
@@ -99,25 +126,32 @@ pub(super) struct BudgetAnswer {
 }
 
 /// A rate limit that counts the request. How full it is is known to proxies only.
-#[derive(Serialize)]
+#[derive(Serialize, utoipa::ToSchema)]
+#[schema(as = EvaluatedLimit)]
 pub(super) struct LimitAnswer {
-    id: LimitId,
+    #[schema(value_type = String)]
+    pub(super) id: LimitId,
+    #[schema(value_type = String)]
     name: Arc<str>,
+    #[schema(value_type = LimitMetricWord)]
     metric: LimitMetric,
     limit: u64,
     burst: Option<u64>,
 }
 
 /// What the check of a draft found.
-#[derive(Serialize)]
+#[derive(Serialize, utoipa::ToSchema)]
+#[schema(as = EvaluatedDraftCheck)]
 pub(super) struct DraftAnswer {
     pub(super) package: String,
     pub(super) reads: Vec<String>,
+    #[schema(value_type = Vec<PolicyNote>)]
     pub(super) warnings: Vec<PolicyFault>,
 }
 
 /// What it took.
-#[derive(Serialize)]
+#[derive(Serialize, utoipa::ToSchema)]
+#[schema(as = EvaluationTiming)]
 pub(super) struct Timing {
     /// Of all policies together.
     pub(super) evaluation_us: u64,

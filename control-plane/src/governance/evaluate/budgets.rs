@@ -19,6 +19,8 @@ pub(super) struct Budget {
     pub(super) state: QuotaState,
     /// Whether it counts requests for this model.
     counts_model: bool,
+    /// Whether policies are not told of it: a draft says what it likes of what it sees.
+    pub(super) hidden: bool,
 }
 
 impl Budget {
@@ -48,14 +50,14 @@ pub(super) async fn budgets(
     at: Timestamp,
 ) -> Result<Vec<Budget>, StoreError> {
     let mut budgets = Vec::new();
-    for quota in &governance.quotas {
+    for quota in governance.quotas.iter().filter(|quota| quota.org_id == principal.org_id) {
         let Some(subject) = quota.scope.counted(principal) else { continue };
         let (start, _) = window_bounds(quota.window, &zone.zone, at);
         let used = counter_used(tx, &quota.id, start, subject).await?;
         let reserved = app.reserved(&quota.id, subject);
         let state = quota_state(quota, &zone.zone, at, subject, used, reserved);
         let counts_model = quota.counts_model(model);
-        budgets.push(Budget { quota: Arc::clone(quota), state, counts_model });
+        budgets.push(Budget { quota: Arc::clone(quota), state, counts_model, hidden: false });
     }
     Ok(budgets)
 }
@@ -67,7 +69,8 @@ pub(super) fn limits(
     model: Option<&str>,
 ) -> Vec<Arc<LimitSpec>> {
     let counts = |limit: &&Arc<LimitSpec>| {
-        limit.scope.counted(principal).is_some()
+        limit.org_id == principal.org_id
+            && limit.scope.counted(principal).is_some()
             && mindweave_policy::ModelPattern::any_covers(&limit.models, model)
     };
     governance.limits.iter().filter(counts).cloned().collect()

@@ -36,8 +36,10 @@ pub(super) fn applicable(
     principal: &Principal,
     draft: Option<Arc<PolicySpec>>,
 ) -> Vec<Arc<PolicySpec>> {
-    let judging = governance.policies.iter().filter(|policy| policy.scope.counted(principal).is_some());
-    let mut policies: Vec<_> = judging.cloned().collect();
+    let judges = |policy: &&Arc<PolicySpec>| {
+        policy.org_id == principal.org_id && policy.scope.counted(principal).is_some()
+    };
+    let mut policies: Vec<_> = governance.policies.iter().filter(judges).cloned().collect();
     if let Some(draft) = draft {
         match policies.iter_mut().find(|policy| policy.id == draft.id) {
             Some(replaced) => *replaced = draft,

@@ -9,6 +9,7 @@ mod judge;
 mod principal;
 mod request;
 mod routes;
+mod shown;
 
 pub(super) use judge::on_policies;
 pub(super) use routes::routes;

@@ -43,6 +43,81 @@ const MAX_NUMBER: i64 = 1_000_000_000_000;
 
 const CACHE_WRITES: [(&str, CacheTtl); 2] = [("5m", CacheTtl::FiveMinutes), ("1h", CacheTtl::OneHour)];
 
+/// A request in the description of the API: what a body would say, in the API's own words, and what stands beside it. What is not said is
+/// unknown.
+#[derive(utoipa::ToSchema)]
+#[schema(as = EvaluatedRequest)]
+#[expect(dead_code, reason = "describes what `read_request` reads")]
+pub(super) struct RequestFields {
+    #[schema(min_length = 1, max_length = 200)]
+    method: Option<String>,
+    #[schema(min_length = 1, max_length = 200)]
+    path: Option<String>,
+    /// The same as `path`.
+    #[schema(min_length = 1, max_length = 200)]
+    endpoint: Option<String>,
+    /// A whole body of the API.
+    #[schema(value_type = Option<Object>)]
+    body: Option<Value>,
+    /// As are the other fields of the API that can be given beside or in place of a body.
+    model: Option<Value>,
+    max_tokens: Option<Value>,
+    max_tokens_to_sample: Option<Value>,
+    stream: Option<Value>,
+    metadata: Option<Value>,
+    messages: Option<Value>,
+    system: Option<Value>,
+    prompt: Option<Value>,
+    requests: Option<Value>,
+    service_tier: Option<Value>,
+    speed: Option<Value>,
+    inference_geo: Option<Value>,
+    container: Option<Value>,
+    context_management: Option<Value>,
+    thinking: Option<Value>,
+    temperature: Option<Value>,
+    tool_choice: Option<Value>,
+    top_p: Option<Value>,
+    top_k: Option<Value>,
+    stop_sequences: Option<Value>,
+    #[schema(min_length = 1, max_length = 200)]
+    metadata_user_id: Option<String>,
+    /// Names, or tools as the API has them.
+    #[schema(max_items = 1_024)]
+    tools: Option<Vec<Value>>,
+    /// Tools of MCP servers: objects with `server` and `tool`.
+    #[schema(max_items = 1_024)]
+    mcp_tools: Option<Vec<Value>>,
+    /// Names, or servers as the API has them.
+    #[schema(max_items = 1_024)]
+    mcp_servers: Option<Vec<Value>>,
+    #[schema(minimum = 0, maximum = 1_000_000_000_000_u64)]
+    estimated_input_tokens: Option<u64>,
+    #[schema(minimum = 0, maximum = 1_000_000_000_000_u64)]
+    message_count: Option<u64>,
+    #[schema(minimum = 0, maximum = 1_000_000_000_000_u64)]
+    batch_requests: Option<u64>,
+    /// `5m` or `1h`.
+    #[schema(pattern = "^(5m|1h)$")]
+    cache_write: Option<String>,
+    #[schema(minimum = 0, maximum = 1_000_000_000_000_u64)]
+    bytes: Option<u64>,
+    #[schema(max_items = 1_024)]
+    betas: Option<Vec<String>>,
+    /// An IP address.
+    client_ip: Option<String>,
+    #[schema(min_length = 1, max_length = 200)]
+    user_agent: Option<String>,
+    #[schema(min_length = 1, max_length = 200)]
+    session_id: Option<String>,
+    #[schema(min_length = 1, max_length = 200)]
+    agent_id: Option<String>,
+    #[schema(min_length = 1, max_length = 200)]
+    parent_agent_id: Option<String>,
+    /// Categories of personal data; found in the body by default.
+    pii: Option<Vec<String>>,
+}
+
 /// A request that nobody sends.
 #[derive(Clone, Debug)]
 pub(super) struct Asked {

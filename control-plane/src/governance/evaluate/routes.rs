@@ -2,34 +2,66 @@
 
 use std::sync::Arc;
 
+use axum::Json;
 use axum::extract::State;
-use axum::routing::post;
-use axum::{Json, Router};
 use jiff::Timestamp;
-use mindweave_metering::PolicyId;
+use mindweave_metering::{OrgId, PolicyId};
 use mindweave_policy::{
     BudgetUsage, OnError, PolicyInput, PolicyMode, PolicySpec, PrincipalInput, RequestInput, Snapshot,
 };
+use serde_json::json;
 use tokio::time::Instant;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 use super::answer::{DecisionAnswer, DraftAnswer, Evaluation, PolicyOutcome, Timing, VerdictAnswer};
 use super::budgets::{Budget, budgets, limits};
 use super::judge::{Questioned, applicable, on_policies, opinions};
-use super::principal::{Asker, read_asker};
-use super::request::{Asked, read_request};
+use super::principal::{Asker, PrincipalFields, read_asker};
+use super::request::{Asked, RequestFields, read_request};
+use super::shown::Shown;
+use crate::access::Caller;
 use crate::app::App;
 use crate::clock;
+use crate::governance::permit::READ;
 use crate::governance::policies::{Content, policy_check, read_content, version_reads};
 use crate::http::body::Fields;
-use crate::http::problem::Problem;
+use crate::http::problem::{Code, Problem};
 use crate::orgs::{OrgZone, org_zone};
 
 /// The name and id of a draft that replaces nothing.
 const DRAFT: &str = "draft";
 
 /// The routes of this module.
-pub(in crate::governance) fn routes() -> Router<App> {
-    Router::new().route("/governance/evaluate", post(evaluate))
+pub(in crate::governance) fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new().routes(routes!(evaluate))
+}
+
+/// A request that nobody sends.
+#[derive(utoipa::ToSchema)]
+#[expect(dead_code, reason = "describes what `evaluate` reads")]
+struct EvaluationRequest {
+    /// Who asks. Whoever has an unregistered credential, if it is left out by who runs the installation; others must give it.
+    principal: Option<PrincipalFields>,
+    request: Option<RequestFields>,
+    /// When; now by default.
+    at: Option<Timestamp>,
+    policy: Option<DraftFields>,
+}
+
+/// A policy that is not in force. One of `rego` and `bundled` is required.
+#[derive(utoipa::ToSchema)]
+#[schema(as = EvaluatedDraft)]
+#[expect(dead_code, reason = "describes what `read_draft` reads")]
+struct DraftFields {
+    /// The policy in force, or in shadow mode, whose place it takes.
+    #[schema(min_length = 1, max_length = 200)]
+    id: Option<String>,
+    #[schema(min_length = 1, max_length = 1_048_576)]
+    rego: Option<String>,
+    bundled: Option<String>,
+    #[schema(value_type = Option<Object>)]
+    data: Option<serde_json::Value>,
 }
 
 /// A policy that is not in force.
@@ -39,36 +71,56 @@ struct Draft {
     content: Option<Content>,
 }
 
-async fn evaluate(State(app): State<App>, mut fields: Fields) -> Result<Json<Evaluation>, Problem> {
+/// What would be decided about a request that nobody sends. Nothing changes, and proxies notice nothing.
+#[utoipa::path(
+    post, path = "/governance/evaluate", tag = "governance", operation_id = "evaluate",
+    request_body = EvaluationRequest,
+    responses((status = 200, body = Evaluation)),
+    extensions(("x-access" = json!("governance:read"))),
+)]
+async fn evaluate(
+    State(app): State<App>,
+    caller: Caller,
+    mut fields: Fields,
+) -> Result<Json<Evaluation>, Problem> {
+    let reach = caller.reach(READ)?;
     let snapshot = app.publisher.snapshots().load();
-    let asker = read_asker(&mut fields, &app.home, &snapshot);
+    let mut tx = app.db.begin_read().await?;
+    let asker = read_asker(&mut tx, &caller, &mut fields, &app.home, &snapshot).await?;
+    drop(tx); // a check takes longer than anybody may keep a reader
     let asked = read_request(&mut fields);
     let at = fields.time("at").unwrap_or_else(clock::now);
-    let draft = read_draft(&mut fields, &snapshot);
+    let org_id = asker.as_ref().map(|asker| &asker.principal.org_id);
+    let draft = read_draft(&mut fields, org_id, &snapshot);
     fields.finish()?;
+    let asker = asker.ok_or_else(|| Problem::new(Code::InvalidField, "principal: is required"))?;
     let (draft, found) = match draft {
         None => (None, None),
         Some(draft) => {
-            let (spec, found) = checked_draft(&app, &snapshot, draft).await?;
+            let (spec, found) = checked_draft(&app, &asker, &snapshot, draft).await?;
             (Some(spec), Some(found))
         }
     };
     let mut tx = app.db.begin_read().await?;
-    let zone = org_zone(&mut tx, &app.home.org_id).await?;
+    let zone = org_zone(&mut tx, &asker.principal.org_id).await?;
     let model = asked.facts.as_ref().and_then(|facts| facts.model.clone());
     let governance = Arc::clone(&snapshot.governance);
     let principal = &asker.principal;
-    let budgets = budgets(&app, &mut tx, &governance, &zone, principal, model.as_deref(), at).await?;
+    let mut budgets = budgets(&app, &mut tx, &governance, &zone, principal, model.as_deref(), at).await?;
     let mut policies = Vec::new();
     for policy in applicable(&governance, principal, draft.clone()) {
         let reads = match (&draft, &found) {
             (Some(draft), Some(found)) if draft.id == policy.id => found.reads.clone(),
-            _ => version_reads(&mut tx, policy.id.as_str(), policy.version).await?,
+            _ => version_reads(&mut tx, &asker.permit, policy.id.as_str(), policy.version).await?,
         };
         policies.push((policy, reads));
     }
-    drop(tx);
     let limits = limits(&governance, principal, model.as_deref());
+    let shown = Shown::of(&mut tx, &reach, principal, &budgets, &limits).await?;
+    if draft.is_some() {
+        shown.hide_from_draft(&mut budgets);
+    }
+    drop(tx);
     let turn = app.checker.turn().await?;
     let judged = move || {
         let _turn = turn; // kept until the end, also when the client has gone
@@ -76,13 +128,16 @@ async fn evaluate(State(app): State<App>, mut fields: Fields) -> Result<Json<Eva
     };
     let evaluation = tokio::task::spawn_blocking(judged).await.map_err(|error| Problem::internal(&error))?;
     let limits = limits.iter().map(Into::into).collect();
-    Ok(Json(Evaluation { limits, draft: found, ..evaluation }))
+    Ok(Json(shown.of_evaluation(Evaluation { limits, draft: found, ..evaluation })))
 }
 
-fn read_draft(fields: &mut Fields, snapshot: &Snapshot) -> Option<Draft> {
+/// A policy that it is to replace is one of the same organisation.
+fn read_draft(fields: &mut Fields, org_id: Option<&OrgId>, snapshot: &Snapshot) -> Option<Draft> {
     let mut nested = fields.nested("policy")?;
     let replaces = nested.text("id");
-    let known = |id: &String| snapshot.governance.policies.iter().any(|policy| policy.id.as_str() == id);
+    let of_org = |policy: &&Arc<PolicySpec>| Some(&policy.org_id) == org_id;
+    let mut policies = snapshot.governance.policies.iter().filter(of_org);
+    let mut known = |id: &String| policies.any(|policy| policy.id.as_str() == id);
     if replaces.as_ref().is_some_and(|id| !known(id)) {
         nested
             .refuse("id", "is no policy in force or in shadow mode; leave it out to add the draft to those");
@@ -94,26 +149,28 @@ fn read_draft(fields: &mut Fields, snapshot: &Snapshot) -> Option<Draft> {
 
 async fn checked_draft(
     app: &App,
+    asker: &Asker,
     snapshot: &Snapshot,
     draft: Draft,
 ) -> Result<(Arc<PolicySpec>, DraftAnswer), Problem> {
     let Content { rego, data, .. } = draft
         .content
-        .ok_or_else(|| Problem::new(crate::http::problem::Code::InvalidField, "policy.rego: is required"))?;
+        .ok_or_else(|| Problem::new(Code::InvalidField, "policy.rego: is required"))?;
     let checked = policy_check(&app.checker, rego, data).await?;
+    let org_id = &asker.principal.org_id;
     let replaced = draft
         .replaces
         .as_deref()
-        .and_then(|id| snapshot.governance.policies.iter().find(|policy| policy.id.as_str() == id));
+        .and_then(|id| snapshot.governance.policies.iter().find(|policy| policy.id.as_str() == id && policy.org_id == *org_id));
     let spec = PolicySpec {
         id: PolicyId::new(draft.replaces.as_deref().unwrap_or(DRAFT)),
-        org_id: app.home.org_id.clone(),
+        org_id: org_id.clone(),
         name: replaced.map_or_else(|| DRAFT.into(), |policy| Arc::clone(&policy.name)),
         version: 0, // no version yet
         mode: replaced.map_or(PolicyMode::Enforce, |policy| policy.mode),
         scope: mindweave_policy::Subject {
             kind: mindweave_policy::SubjectKind::Org,
-            id: Some(app.home.org_id.as_str().into()),
+            id: Some(org_id.as_str().into()),
         },
         rego: checked.rego,
         data: checked.data,
@@ -138,7 +195,8 @@ fn judge(
     let started = Instant::now();
     let set = on_policies(&snapshot.governance, &specs, &asker.principal);
     let compilation_us = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
-    let usage: Vec<BudgetUsage<'_>> = budgets.iter().map(Budget::usage).collect();
+    let usage: Vec<BudgetUsage<'_>> =
+        budgets.iter().filter(|budget| !budget.hidden).map(Budget::usage).collect();
     let betas: Vec<&str> = asked.betas.iter().map(String::as_str).collect();
     let input = policy_input(snapshot, asker, asked, &betas, &usage, zone, at);
     let (evaluated, opinions) = opinions(set.as_deref(), policies, &input);

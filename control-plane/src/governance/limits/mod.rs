@@ -1,5 +1,7 @@
 //! Rate limits as admins write them. Proxies count; nothing is counted here.
 
+mod answer;
+mod read;
 mod routes;
 mod store;
 

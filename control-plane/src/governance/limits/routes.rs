@@ -1,179 +1,172 @@
-//! `/governance/limits` and `/governance/limits/{id}`.
+//! `/governance/limits` and `/governance/limits/{limit_id}`.
 
-use crate::db::Connection;
+use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::http::header::LOCATION;
 use axum::response::IntoResponse;
-use axum::routing::get;
-use axum::{Json, Router};
-use jiff::Timestamp;
-use mindweave_metering::{LimitId, OrgId};
-use mindweave_policy::{LimitMetric, LimitSpec, ModelPattern, Subject};
-use serde::Serialize;
+use mindweave_metering::LimitId;
+use serde_json::json;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
-use super::store::{self, Limit};
+use super::answer::LimitAnswer;
+use super::read::{NewRateLimit, RateLimitChange, limit_read};
+use super::store::{self, KIND, Limit};
+use crate::access::Caller;
 use crate::app::App;
+use crate::audit;
 use crate::governance::bounds::{Bounded, check_room};
-use crate::governance::models::models_read;
+use crate::governance::changed::Changed;
+use crate::governance::permit::{READ, WRITE, org_for_new, permit_at};
 use crate::governance::publish::{commit, name_taken};
-use crate::governance::scope::{Scopes, scope_read, scope_warning};
+use crate::governance::scope::scope_warning;
 use crate::http::Page;
 use crate::http::body::Fields;
 use crate::http::cursor;
+use crate::http::etag::{IfMatch, Tagged};
 use crate::http::problem::Problem;
 use crate::http::query::Parameters;
 use crate::{clock, entropy};
 
 /// The kind of list in cursors.
 const LIST: &str = "limits";
-/// What a limit is called in messages.
-const KIND: &str = "rate limit";
-/// Greatest limit and burst: beyond any traffic, and small enough for a limiter's arithmetic in nanoseconds.
-const MAX_LIMIT: i64 = 1_000_000_000_000;
-
-/// What a limit may count.
-const METRICS: [(&str, LimitMetric); 5] = [
-    ("requests_per_minute", LimitMetric::RequestsPerMinute),
-    ("input_tokens_per_minute", LimitMetric::InputTokensPerMinute),
-    ("output_tokens_per_minute", LimitMetric::OutputTokensPerMinute),
-    ("tokens_per_minute", LimitMetric::TokensPerMinute),
-    ("concurrent_requests", LimitMetric::ConcurrentRequests),
-];
 
 /// The routes of this module.
-pub(in crate::governance) fn routes() -> Router<App> {
-    Router::new()
-        .route("/governance/limits", get(limit_list).post(limit_create))
-        .route("/governance/limits/{id}", get(limit_view).patch(limit_change).delete(limit_delete))
+pub(in crate::governance) fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new().routes(routes!(limit_list, limit_create)).routes(routes!(
+        limit_view,
+        limit_change,
+        limit_delete
+    ))
 }
 
-/// A limit as the API shows it.
-#[derive(Serialize)]
-struct LimitAnswer {
-    id: LimitId,
-    org_id: OrgId,
-    name: std::sync::Arc<str>,
-    scope: Subject,
-    metric: LimitMetric,
-    limit: u64,
-    burst: Option<u64>,
-    models: Vec<ModelPattern>,
-    created_at: Timestamp,
-    updated_at: Timestamp,
-    /// What the admin should look at; in answers to changes only.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    warnings: Vec<String>,
-}
-
-impl From<Limit> for LimitAnswer {
-    fn from(Limit { spec, created_at, updated_at }: Limit) -> Self {
-        let LimitSpec { id, org_id, name, scope, metric, limit, burst, models } = spec;
-        let warnings = Vec::new();
-        Self { id, org_id, name, scope, metric, limit, burst, models, created_at, updated_at, warnings }
-    }
-}
-
-async fn limit_create(State(app): State<App>, fields: Fields) -> Result<impl IntoResponse, Problem> {
+/// Makes a rate limit.
+#[utoipa::path(
+    post, path = "/governance/limits", tag = "governance", operation_id = "limit_create",
+    request_body = NewRateLimit,
+    responses((status = 201, body = LimitAnswer, headers(("location" = String, description = "Where it is")))),
+    extensions(("x-access" = json!("governance:write"))),
+)]
+async fn limit_create(
+    State(app): State<App>,
+    caller: Caller,
+    mut fields: Fields,
+) -> Result<impl IntoResponse, Problem> {
     let now = clock::now();
     let id = LimitId::generate(now, entropy::bytes().map_err(|error| Problem::internal(&error))?);
     let mut tx = app.db.begin_write().await?;
-    let spec = read_limit(&app, &mut tx, fields, id, None).await?;
-    check_room(&mut tx, Bounded::Limits).await?;
-    let warnings = scope_warning(&mut tx, &spec.scope).await?;
+    let named = fields.text("org_id");
+    let org_id = org_for_new(&mut tx, &caller, app.home.org_id.as_str(), named).await?;
+    let spec = limit_read(&mut tx, &org_id, fields, id, None).await?;
+    let permit = permit_at(&mut tx, &caller, &org_id, &spec.scope, WRITE).await?;
+    check_room(&mut tx, &permit, Bounded::Limits).await?;
+    let warning = scope_warning(&mut tx, &org_id, &spec.scope).await?;
     let limit = Limit { spec, created_at: now, updated_at: now };
-    store::limit_insert(&mut tx, &limit).await.map_err(|error| name_taken(error, KIND))?;
+    store::limit_insert(&mut tx, &permit, &limit).await.map_err(|error| name_taken(error, KIND))?;
+    let answer = LimitAnswer::from(limit);
+    let change = permit.change("limit.created", "limit", answer.id.as_str()).after(&answer);
+    audit::record(&mut tx, &caller, change).await?;
     commit(&app, tx).await?;
-    let location = [(LOCATION, format!("/governance/limits/{}", limit.spec.id))];
-    let answer = LimitAnswer { warnings: warnings.into_iter().collect(), ..limit.into() };
-    Ok((StatusCode::CREATED, location, Json(answer)))
+    let location = [(LOCATION, format!("/governance/limits/{}", answer.id))];
+    Ok((StatusCode::CREATED, location, Json(answer.warn(warning))))
 }
 
+/// Changes a rate limit.
+#[utoipa::path(
+    patch, path = "/governance/limits/{limit_id}", tag = "governance", operation_id = "limit_change",
+    params(("limit_id" = String, Path, description = "`lim_..`")),
+    request_body = RateLimitChange,
+    responses((status = 200, body = LimitAnswer)),
+    extensions(("x-access" = json!("governance:write"))),
+)]
 async fn limit_change(
     State(app): State<App>,
+    caller: Caller,
     Path(id): Path<String>,
+    if_match: IfMatch,
     fields: Fields,
-) -> Result<Json<LimitAnswer>, Problem> {
+) -> Result<Changed<LimitAnswer>, Problem> {
     let mut tx = app.db.begin_write().await?;
-    let before = store::limit_view(&mut tx, &id).await?;
-    let before = before.ok_or_else(|| Problem::not_found(KIND, &id))?;
-    let spec = read_limit(&app, &mut tx, fields, before.spec.id.clone(), Some(&before.spec)).await?;
+    let (before, permit) = store::limit_open(&mut tx, &caller, &id, WRITE).await?;
+    let shown = LimitAnswer::from(before.clone());
+    if_match.check(&shown)?;
+    let org_id = permit.org_id();
+    let spec = limit_read(&mut tx, org_id, fields, before.spec.id.clone(), Some(&before.spec)).await?;
     if spec == before.spec {
-        return Ok(Json(before.into()));
+        return Ok(Changed::of(shown));
     }
-    let warnings = scope_warning(&mut tx, &spec.scope).await?;
+    let permit_there = permit_at(&mut tx, &caller, org_id, &spec.scope, WRITE).await?;
+    let warning = scope_warning(&mut tx, org_id, &spec.scope).await?;
     let limit = Limit { spec, created_at: before.created_at, updated_at: clock::now() };
-    store::limit_update(&mut tx, &limit).await.map_err(|error| name_taken(error, KIND))?;
+    store::limit_update(&mut tx, &permit_there, &limit).await.map_err(|error| name_taken(error, KIND))?;
+    let after = LimitAnswer::from(limit);
+    let change = permit_there.change("limit.updated", "limit", &id).before(&shown).after(&after);
+    audit::record(&mut tx, &caller, change).await?;
     commit(&app, tx).await?;
-    Ok(Json(LimitAnswer { warnings: warnings.into_iter().collect(), ..limit.into() }))
+    Ok(Changed { body: after.clone().warn(warning), shown: after })
 }
 
-/// What the client says about a limit. In a change, what is not given stays.
-async fn read_limit(
-    app: &App,
-    tx: &mut Connection,
-    mut fields: Fields,
-    id: LimitId,
-    before: Option<&LimitSpec>,
-) -> Result<LimitSpec, Problem> {
-    let name = match before {
-        Some(before) if !fields.given("name") => before.name.clone(),
-        _ => fields.required_text("name").into(),
-    };
-    let scope =
-        scope_read(tx, &app.home, &mut fields, Scopes::Counted, before.map(|before| &before.scope)).await?;
-    let metric = match before {
-        Some(before) if !fields.given("metric") => before.metric,
-        _ => fields.choice("metric", &METRICS).unwrap_or_else(|| {
-            fields.require_if_absent("metric");
-            LimitMetric::RequestsPerMinute
-        }),
-    };
-    let limit = match before {
-        Some(before) if !fields.given("limit") => before.limit,
-        _ => fields.count("limit", 1, MAX_LIMIT).unwrap_or_else(|| {
-            fields.require_if_absent("limit");
-            1
-        }),
-    };
-    let burst = match before {
-        Some(before) if !fields.given("burst") => before.burst,
-        _ => fields.count("burst", 1, MAX_LIMIT),
-    };
-    if metric == LimitMetric::ConcurrentRequests && burst.is_some() {
-        fields.refuse(
-            "burst",
-            "is not for concurrent_requests: the limit itself is how many may be open at once",
-        );
-    }
-    let models = models_read(&mut fields, before.map(|before| before.models.as_slice()));
-    fields.finish()?;
-    Ok(LimitSpec { id, org_id: app.home.org_id.clone(), name, scope, metric, limit, burst, models })
-}
-
+/// Rate limits, oldest first.
+#[utoipa::path(
+    get, path = "/governance/limits", tag = "governance", operation_id = "limit_list",
+    params(
+        ("limit" = Option<u64>, Query, minimum = 1, maximum = 1_000, description = "Most entries of a page"),
+        ("cursor" = Option<String>, Query, description = "`next_cursor` of the page before"),
+    ),
+    responses((status = 200, body = Page<LimitAnswer>)),
+    extensions(("x-access" = json!("governance:read"))),
+)]
 async fn limit_list(
     State(app): State<App>,
+    caller: Caller,
     mut query: Parameters,
 ) -> Result<Json<Page<LimitAnswer>>, Problem> {
     let (limit, after) = (query.limit(), query.text("cursor"));
     query.finish()?;
+    let reach = caller.reach(READ)?;
     let after = after.map(|text| cursor::read(LIST, &text)).transpose()?.unwrap_or_default();
-    let rows = store::limit_list(&app.db, &after, limit.saturating_add(1)).await?;
+    let rows = store::limit_list(&app.db, &reach, &after, limit.saturating_add(1)).await?;
     let rows: Vec<_> = rows.into_iter().map(LimitAnswer::from).collect();
     Ok(Json(Page::of(rows, limit, |entry| cursor::write(LIST, entry.id.as_str()))))
 }
 
-async fn limit_view(State(app): State<App>, Path(id): Path<String>) -> Result<Json<LimitAnswer>, Problem> {
+/// A rate limit.
+#[utoipa::path(
+    get, path = "/governance/limits/{limit_id}", tag = "governance", operation_id = "limit_view",
+    params(("limit_id" = String, Path, description = "`lim_..`")),
+    responses((status = 200, body = LimitAnswer)),
+    extensions(("x-access" = json!("governance:read"))),
+)]
+async fn limit_view(
+    State(app): State<App>,
+    caller: Caller,
+    Path(id): Path<String>,
+) -> Result<Tagged<LimitAnswer>, Problem> {
     let mut tx = app.db.begin_read().await?;
-    let limit = store::limit_view(&mut tx, &id).await?;
-    limit.map(|limit| Json(limit.into())).ok_or_else(|| Problem::not_found(KIND, &id))
+    let (limit, _) = store::limit_open(&mut tx, &caller, &id, READ).await?;
+    Ok(Tagged(limit.into()))
 }
 
-async fn limit_delete(State(app): State<App>, Path(id): Path<String>) -> Result<StatusCode, Problem> {
+/// Deletes a rate limit.
+#[utoipa::path(
+    delete, path = "/governance/limits/{limit_id}", tag = "governance", operation_id = "limit_delete",
+    params(("limit_id" = String, Path, description = "`lim_..`")),
+    responses((status = 204, description = "It is not in force any more")),
+    extensions(("x-access" = json!("governance:write"))),
+)]
+async fn limit_delete(
+    State(app): State<App>,
+    caller: Caller,
+    Path(id): Path<String>,
+    if_match: IfMatch,
+) -> Result<StatusCode, Problem> {
     let mut tx = app.db.begin_write().await?;
-    if !store::limit_delete(&mut tx, &id, clock::now()).await? {
-        return Err(Problem::not_found(KIND, &id));
-    }
+    let (before, permit) = store::limit_open(&mut tx, &caller, &id, WRITE).await?;
+    let shown = LimitAnswer::from(before);
+    if_match.check(&shown)?;
+    store::limit_delete(&mut tx, &permit, &id, clock::now()).await?;
+    audit::record(&mut tx, &caller, permit.change("limit.deleted", "limit", &id).before(&shown)).await?;
     commit(&app, tx).await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -4,12 +4,21 @@ use jiff::Timestamp;
 use mindweave_policy::LimitSpec;
 use sqlx::FromRow;
 
-use crate::db::{Connection, Db, Doing, StoreError, sql};
+use crate::access::{Access, Caller, Reach};
+use crate::db::sql::{self, QueryBuilder};
+use crate::db::{Connection, Db, Doing, StoreError};
+use crate::governance::bounds::Bounded;
+use crate::governance::listing::limit_to_reach;
+use crate::governance::permit::{Permit, permit_of};
 use crate::governance::stored_specs::parse;
+use crate::http::problem::Problem;
 use crate::stored::timestamp;
 
+/// What a rate limit is called in messages.
+pub(super) const KIND: &str = "rate limit";
+
 /// A rate limit with its times.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Limit {
     pub(super) spec: LimitSpec,
     pub(super) created_at: Timestamp,
@@ -36,13 +45,17 @@ impl TryFrom<LimitRow> for Limit {
 }
 
 /// Stores a new limit.
-pub(super) async fn limit_insert(tx: &mut Connection, limit: &Limit) -> Result<(), StoreError> {
+pub(super) async fn limit_insert(
+    tx: &mut Connection,
+    permit: &Permit,
+    limit: &Limit,
+) -> Result<(), StoreError> {
     let spec = &limit.spec;
     sql::query(
         "INSERT INTO limits (id, org_id, name, spec, created_at, updated_at) VALUES (?, ?, ?, ?, ?, ?)",
     )
     .bind(spec.id.as_str())
-    .bind(spec.org_id.as_str())
+    .bind(permit.org_id())
     .bind(&*spec.name)
     .bind(spec_json(spec))
     .bind(limit.created_at.as_microsecond())
@@ -54,12 +67,17 @@ pub(super) async fn limit_insert(tx: &mut Connection, limit: &Limit) -> Result<(
 }
 
 /// Replaces a limit.
-pub(super) async fn limit_update(tx: &mut Connection, limit: &Limit) -> Result<(), StoreError> {
-    sql::query("UPDATE limits SET name = ?, spec = ?, updated_at = ? WHERE id = ?")
+pub(super) async fn limit_update(
+    tx: &mut Connection,
+    permit: &Permit,
+    limit: &Limit,
+) -> Result<(), StoreError> {
+    sql::query("UPDATE limits SET name = ?, spec = ?, updated_at = ? WHERE id = ? AND org_id = ?")
         .bind(&*limit.spec.name)
         .bind(spec_json(&limit.spec))
         .bind(limit.updated_at.as_microsecond())
         .bind(limit.spec.id.as_str())
+        .bind(permit.org_id())
         .execute(tx)
         .await
         .doing("changing a rate limit")
@@ -70,38 +88,59 @@ fn spec_json(spec: &LimitSpec) -> String {
     serde_json::to_string(spec).unwrap_or_default() // texts and numbers always serialise
 }
 
-/// The limit with this id, unless it was deleted.
-pub(super) async fn limit_view(tx: &mut Connection, id: &str) -> Result<Option<Limit>, StoreError> {
-    let row: Option<LimitRow> =
+/// The rate limit with this id, for whoever may do this with it.
+///
+/// # Errors
+/// 404 when there is none, or it was deleted, or the caller may not look at it.
+pub(super) async fn limit_open(
+    tx: &mut Connection,
+    caller: &Caller,
+    id: &str,
+    need: Access,
+) -> Result<(Limit, Permit), Problem> {
+    let row: Result<Option<LimitRow>, StoreError> =
         sql::query_as("SELECT spec, created_at, updated_at FROM limits WHERE id = ? AND deleted_at IS NULL")
             .bind(id)
-            .fetch_optional(tx)
+            .fetch_optional(&mut *tx)
             .await
-            .doing("reading a rate limit")?;
-    row.map(Limit::try_from).transpose()
+            .doing("reading a rate limit");
+    let missing = || Problem::not_found(KIND, id);
+    let limit = Limit::try_from(row?.ok_or_else(missing)?)?;
+    let place = (limit.spec.org_id.as_str(), &limit.spec.scope);
+    let permit = permit_of(tx, caller, place, need, missing).await?;
+    Ok((limit, permit))
 }
 
-/// Limits after this id, oldest first.
-pub(super) async fn limit_list(db: &Db, after: &str, limit: u64) -> Result<Vec<Limit>, StoreError> {
-    let rows: Vec<LimitRow> = sql::query_as(
-        "SELECT spec, created_at, updated_at FROM limits
-         WHERE id > ? AND deleted_at IS NULL ORDER BY id LIMIT ?",
-    )
-    .bind(after)
-    .bind(i64::try_from(limit).unwrap_or(i64::MAX))
-    .fetch_all(db.readers())
-    .await
-    .doing("listing rate limits")?;
+/// Rate limits after this id that are in reach, oldest first.
+pub(super) async fn limit_list(
+    db: &Db,
+    reach: &Reach,
+    after: &str,
+    limit: u64,
+) -> Result<Vec<Limit>, StoreError> {
+    let mut sql = QueryBuilder::new(
+        "SELECT spec, created_at, updated_at FROM limits WHERE deleted_at IS NULL AND id > ",
+    );
+    sql.push_bind(after);
+    limit_to_reach(&mut sql, reach, Bounded::Limits, db.engine());
+    sql.push(" ORDER BY id LIMIT ").push_bind(i64::try_from(limit).unwrap_or(i64::MAX));
+    let rows: Vec<LimitRow> = sql.build_query_as().fetch_all(db.readers()).await.doing("listing rate limits")?;
     rows.into_iter().map(Limit::try_from).collect()
 }
 
-/// Deletes a limit; its row stays for the decision log. Returns whether there was one.
-pub(super) async fn limit_delete(tx: &mut Connection, id: &str, now: Timestamp) -> Result<bool, StoreError> {
-    let deleted = sql::query("UPDATE limits SET deleted_at = ? WHERE id = ? AND deleted_at IS NULL")
+/// Deletes a rate limit; its row stays for the decision log.
+pub(super) async fn limit_delete(
+    tx: &mut Connection,
+    permit: &Permit,
+    id: &str,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    sql::query("UPDATE limits SET deleted_at = ? WHERE id = ? AND org_id = ? AND deleted_at IS NULL")
         .bind(now.as_microsecond())
         .bind(id)
+        .bind(permit.org_id())
         .execute(tx)
         .await
-        .doing("deleting a rate limit")?;
-    Ok(deleted.rows_affected() > 0)
+        .doing("deleting a rate limit")
+        .map(drop)
 }

@@ -9,9 +9,11 @@ use std::sync::Arc;
 use super::bundled::example_data;
 use super::store::Policy;
 use super::version_store::{Content, Version};
+use crate::governance::schema::PolicyNote;
 
 /// A policy with the content of its version in force.
-#[derive(Serialize)]
+#[derive(Clone, Serialize, utoipa::ToSchema)]
+#[schema(as = PolicyWithContent)]
 pub(super) struct PolicyAnswer {
     #[serde(flatten)]
     pub(super) policy: Policy,
@@ -20,7 +22,8 @@ pub(super) struct PolicyAnswer {
 }
 
 /// A version of a policy.
-#[derive(Serialize)]
+#[derive(Serialize, utoipa::ToSchema)]
+#[schema(as = PolicyVersion)]
 pub(super) struct VersionAnswer {
     policy_id: String,
     pub(super) version: u64,
@@ -31,7 +34,8 @@ pub(super) struct VersionAnswer {
 }
 
 /// A version in a list.
-#[derive(Serialize)]
+#[derive(Serialize, utoipa::ToSchema)]
+#[schema(as = PolicyVersionSummary)]
 pub(super) struct VersionSummary {
     policy_id: String,
     pub(super) version: u64,
@@ -41,14 +45,19 @@ pub(super) struct VersionSummary {
 }
 
 /// What a version is made of, and what its check found.
-#[derive(Serialize)]
+#[derive(Clone, Serialize, utoipa::ToSchema)]
+#[schema(as = PolicyContent)]
 struct ContentAnswer {
+    /// The Rego v1 module.
+    #[schema(value_type = String)]
     rego: Arc<str>,
+    #[schema(value_type = Object)]
     data: Value,
     bundled: Option<String>,
     package: String,
     /// The input paths that the text reads; `*` for all.
     reads: Vec<String>,
+    #[schema(value_type = Vec<PolicyNote>)]
     warnings: Vec<PolicyFault>,
 }
 

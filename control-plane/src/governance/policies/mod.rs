@@ -4,23 +4,25 @@ mod answer;
 mod bundled;
 mod check;
 mod diff;
+mod making;
 mod read;
+mod noted;
 mod routes;
 mod store;
 mod version_store;
 mod versions;
 
-use axum::Router;
+use utoipa_axum::router::OpenApiRouter;
 
 use crate::app::App;
 
 pub(crate) use check::Checker;
 pub(in crate::governance) use check::policy_check;
 pub(in crate::governance) use read::read_content;
-pub(in crate::governance) use store::{Policy, policy_view};
+pub(in crate::governance) use store::{Policy, policy_open};
 pub(in crate::governance) use version_store::{Content, version_reads, version_view};
 
 /// The routes of this module.
-pub(super) fn routes() -> Router<App> {
-    Router::new().merge(bundled::routes()).merge(routes::routes()).merge(versions::routes())
+pub(super) fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new().merge(bundled::routes()).merge(routes::routes()).merge(versions::routes())
 }

@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 
 use super::bundled::example_data;
 use super::version_store::Content;
+use crate::governance::schema::{OnErrorWord, PolicyModeWord, PolicyScope};
 use crate::http::body::Fields;
 
 /// Most bytes of a policy's data, as JSON. It travels to every proxy and lives in the memory of each.
@@ -15,6 +16,45 @@ const MAX_DATA_BYTES: usize = 1024 * 1024;
 const MODES: [(&str, PolicyMode); 3] =
     [("enforce", PolicyMode::Enforce), ("shadow", PolicyMode::Shadow), ("off", PolicyMode::Off)];
 const ON_ERROR: [(&str, OnError); 2] = [("deny", OnError::Deny), ("allow", OnError::Allow)];
+
+/// A new policy. One of `rego` and `bundled` is required.
+#[derive(utoipa::ToSchema)]
+#[expect(dead_code, reason = "describes what is read here and with the scope")]
+pub(super) struct NewPolicy {
+    /// Whose; can be left out by who belongs to one organisation.
+    #[schema(min_length = 1, max_length = 200)]
+    org_id: Option<String>,
+    #[schema(min_length = 1, max_length = 200)]
+    name: String,
+    /// A Rego v1 module.
+    #[schema(min_length = 1, max_length = 1_048_576)]
+    rego: Option<String>,
+    /// The name of a bundled policy.
+    bundled: Option<String>,
+    /// The module's `data` document, at most a megabyte; for a bundled policy its example by default.
+    #[schema(value_type = Option<Object>)]
+    data: Option<Value>,
+    mode: Option<PolicyModeWord>,
+    scope: Option<PolicyScope>,
+    on_error: Option<OnErrorWord>,
+}
+
+/// What can be changed of a policy. What is not given stays, `null` stands for the default. A change of text or data makes a new version.
+#[derive(utoipa::ToSchema)]
+#[expect(dead_code, reason = "describes what is read here and with the scope")]
+pub(super) struct PolicyChange {
+    #[schema(min_length = 1, max_length = 200)]
+    name: Option<String>,
+    #[schema(min_length = 1, max_length = 1_048_576)]
+    rego: Option<String>,
+    /// The name of a bundled policy.
+    bundled: Option<String>,
+    #[schema(value_type = Option<Object>)]
+    data: Option<Value>,
+    mode: Option<PolicyModeWord>,
+    scope: Option<PolicyScope>,
+    on_error: Option<OnErrorWord>,
+}
 
 /// What a client says about a policy beside its content and its scope. `None` is what it did not say.
 pub(super) struct Settings {

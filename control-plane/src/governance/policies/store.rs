@@ -8,18 +8,32 @@ use serde::Serialize;
 use sqlx::{AssertSqlSafe, FromRow};
 
 use super::version_store::stored;
-use crate::db::{Connection, Doing, StoreError, sql};
+use crate::access::{Access, Caller, Reach};
+use crate::db::sql::{self, QueryBuilder};
+use crate::db::{Connection, Db, Doing, StoreError};
+use crate::governance::bounds::Bounded;
+use crate::governance::listing::limit_to_reach;
+use crate::governance::permit::{Permit, permit_of};
+use crate::governance::schema::{OnErrorWord, PolicyModeWord, PolicyScope};
 use crate::governance::stored_specs::{parse, word};
+use crate::http::problem::Problem;
 use crate::stored::timestamp;
 
+/// What a policy is called in messages.
+pub(super) const KIND: &str = "policy";
+
 /// A policy without its content, which is that of its version.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, utoipa::ToSchema)]
 pub(in crate::governance) struct Policy {
     pub(in crate::governance) id: String,
     pub(in crate::governance) org_id: String,
+    #[schema(value_type = String)]
     pub(in crate::governance) name: Arc<str>,
+    #[schema(value_type = PolicyModeWord)]
     pub(in crate::governance) mode: PolicyMode,
+    #[schema(value_type = PolicyScope)]
     pub(in crate::governance) scope: Subject,
+    #[schema(value_type = OnErrorWord)]
     pub(in crate::governance) on_error: OnError,
     /// The version in force.
     pub(in crate::governance) version: u64,
@@ -82,13 +96,17 @@ fn scope_json(scope: &Subject) -> String {
 }
 
 /// Stores a new policy.
-pub(super) async fn policy_insert(tx: &mut Connection, policy: &Policy) -> Result<(), StoreError> {
+pub(super) async fn policy_insert(
+    tx: &mut Connection,
+    permit: &Permit,
+    policy: &Policy,
+) -> Result<(), StoreError> {
     sql::query(
         "INSERT INTO policies (id, org_id, name, mode, scope, on_error, version, created_at, updated_at)
          VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
     )
     .bind(&policy.id)
-    .bind(&policy.org_id)
+    .bind(permit.org_id())
     .bind(&*policy.name)
     .bind(mode_text(policy.mode))
     .bind(scope_json(&policy.scope))
@@ -103,10 +121,14 @@ pub(super) async fn policy_insert(tx: &mut Connection, policy: &Policy) -> Resul
 }
 
 /// Replaces a policy.
-pub(super) async fn policy_update(tx: &mut Connection, policy: &Policy) -> Result<(), StoreError> {
+pub(super) async fn policy_update(
+    tx: &mut Connection,
+    permit: &Permit,
+    policy: &Policy,
+) -> Result<(), StoreError> {
     sql::query(
         "UPDATE policies SET name = ?, mode = ?, scope = ?, on_error = ?, version = ?, updated_at = ?
-         WHERE id = ?",
+         WHERE id = ? AND org_id = ?",
     )
     .bind(&*policy.name)
     .bind(mode_text(policy.mode))
@@ -115,55 +137,84 @@ pub(super) async fn policy_update(tx: &mut Connection, policy: &Policy) -> Resul
     .bind(stored(policy.version))
     .bind(policy.updated_at.as_microsecond())
     .bind(&policy.id)
+    .bind(permit.org_id())
     .execute(tx)
     .await
     .doing("changing a policy")
     .map(drop)
 }
 
-/// The policy with this id, unless it was deleted.
-pub(in crate::governance) async fn policy_view(
+/// The policy with this id, for whoever may do this with it.
+///
+/// # Errors
+/// 404 when there is none, or it was deleted, or the caller may not look at it.
+pub(in crate::governance) async fn policy_open(
     tx: &mut Connection,
+    caller: &Caller,
     id: &str,
-) -> Result<Option<Policy>, StoreError> {
-    let sql = format!("{SELECT} WHERE id = ? AND deleted_at IS NULL");
-    let row: Option<PolicyRow> =
-        sql::query_as(AssertSqlSafe(sql)).bind(id).fetch_optional(tx).await.doing("reading a policy")?;
-    row.map(Policy::try_from).transpose()
+    need: Access,
+) -> Result<(Policy, Permit), Problem> {
+    open(tx, caller, id, need, " AND deleted_at IS NULL").await
 }
 
-/// Policies after this id, oldest first.
-pub(super) async fn policy_list(
+/// Like [`policy_open`], also for one that was deleted: the decision log names it.
+pub(super) async fn policy_open_ever(
     tx: &mut Connection,
+    caller: &Caller,
+    id: &str,
+    need: Access,
+) -> Result<(Policy, Permit), Problem> {
+    open(tx, caller, id, need, "").await
+}
+
+async fn open(
+    tx: &mut Connection,
+    caller: &Caller,
+    id: &str,
+    need: Access,
+    condition: &'static str,
+) -> Result<(Policy, Permit), Problem> {
+    let sql = format!("{SELECT} WHERE id = ?{condition}");
+    let row: Result<Option<PolicyRow>, StoreError> = sql::query_as(AssertSqlSafe(sql))
+        .bind(id)
+        .fetch_optional(&mut *tx)
+        .await
+        .doing("reading a policy");
+    let missing = || Problem::not_found(KIND, id);
+    let policy = Policy::try_from(row?.ok_or_else(missing)?)?;
+    let permit = permit_of(tx, caller, (&policy.org_id, &policy.scope), need, missing).await?;
+    Ok((policy, permit))
+}
+
+/// Policies after this id that are in reach, oldest first.
+pub(super) async fn policy_list(
+    db: &Db,
+    reach: &Reach,
     after: &str,
     limit: u64,
 ) -> Result<Vec<Policy>, StoreError> {
-    let sql = format!("{SELECT} WHERE id > ? AND deleted_at IS NULL ORDER BY id LIMIT ?");
-    let rows: Vec<PolicyRow> = sql::query_as(AssertSqlSafe(sql))
-        .bind(after)
-        .bind(stored(limit))
-        .fetch_all(tx)
-        .await
-        .doing("listing policies")?;
+    let mut sql = QueryBuilder::new(format!("{SELECT} WHERE deleted_at IS NULL AND id > "));
+    sql.push_bind(after);
+    limit_to_reach(&mut sql, reach, Bounded::Policies, db.engine());
+    sql.push(" ORDER BY id LIMIT ").push_bind(stored(limit));
+    let rows: Vec<PolicyRow> =
+        sql.build_query_as().fetch_all(db.readers()).await.doing("listing policies")?;
     rows.into_iter().map(Policy::try_from).collect()
 }
 
-/// Whether there is a policy with this id, or was one.
-pub(super) async fn policy_existed(tx: &mut Connection, id: &str) -> Result<bool, StoreError> {
-    sql::query_scalar("SELECT EXISTS (SELECT 1 FROM policies WHERE id = ?)")
-        .bind(id)
-        .fetch_one(tx)
-        .await
-        .doing("looking for a policy")
-}
-
-/// Deletes a policy; it and its versions stay for the decision log. Returns whether there was one.
-pub(super) async fn policy_delete(tx: &mut Connection, id: &str, now: Timestamp) -> Result<bool, StoreError> {
-    let deleted = sql::query("UPDATE policies SET deleted_at = ? WHERE id = ? AND deleted_at IS NULL")
+/// Deletes a policy; it and its versions stay for the decision log.
+pub(super) async fn policy_delete(
+    tx: &mut Connection,
+    permit: &Permit,
+    id: &str,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    sql::query("UPDATE policies SET deleted_at = ? WHERE id = ? AND org_id = ? AND deleted_at IS NULL")
         .bind(now.as_microsecond())
         .bind(id)
+        .bind(permit.org_id())
         .execute(tx)
         .await
-        .doing("deleting a policy")?;
-    Ok(deleted.rows_affected() > 0)
+        .doing("deleting a policy")
+        .map(drop)
 }

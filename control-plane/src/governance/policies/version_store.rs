@@ -7,7 +7,9 @@ use mindweave_policy::{PolicyFault, PolicyReport};
 use serde_json::Value;
 use sqlx::FromRow;
 
+use crate::access::ProjectPermit;
 use crate::db::{Connection, Doing, StoreError, sql};
+use crate::governance::permit::Permit;
 use crate::governance::stored_specs::parse;
 use crate::stored::timestamp;
 
@@ -85,14 +87,17 @@ pub(super) fn stored(version: u64) -> i64 {
 }
 
 /// Stores a version.
-pub(super) async fn version_insert(tx: &mut Connection, version: &Version) -> Result<(), StoreError> {
+pub(super) async fn version_insert(
+    tx: &mut Connection,
+    permit: &Permit,
+    version: &Version,
+) -> Result<(), StoreError> {
     let json = |value: Result<String, serde_json::Error>| value.unwrap_or_default(); // what came from JSON goes back
     sql::query(
         "INSERT INTO policy_versions
              (policy_id, version, rego, data, bundled, restored_from, package, reads, warnings, created_at)
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+         SELECT id, ?, ?, ?, ?, ?, ?, ?, ?, ? FROM policies WHERE id = ? AND org_id = ?",
     )
-    .bind(&version.policy_id)
     .bind(stored(version.version))
     .bind(&*version.content.rego)
     .bind(json(serde_json::to_string(&version.content.data)))
@@ -102,6 +107,8 @@ pub(super) async fn version_insert(tx: &mut Connection, version: &Version) -> Re
     .bind(json(serde_json::to_string(&version.report.reads)))
     .bind(json(serde_json::to_string(&version.report.warnings)))
     .bind(version.created_at.as_microsecond())
+    .bind(&version.policy_id)
+    .bind(permit.org_id())
     .execute(tx)
     .await
     .doing("storing a policy's version")
@@ -111,46 +118,55 @@ pub(super) async fn version_insert(tx: &mut Connection, version: &Version) -> Re
 /// A version; also of a deleted policy, because the decision log names it.
 pub(in crate::governance) async fn version_view(
     tx: &mut Connection,
+    permit: &Permit,
     policy_id: &str,
     version: u64,
 ) -> Result<Option<Version>, StoreError> {
-    let sql = select(COLUMNS, "WHERE policy_id = ? AND version = ?");
+    let sql = select(COLUMNS, "WHERE policy_id = ? AND version = ? AND EXISTS (SELECT 1 FROM policies WHERE id = policy_id AND org_id = ?)");
     let row: Option<VersionRow> = sql::query_as(sqlx::AssertSqlSafe(sql))
         .bind(policy_id)
         .bind(stored(version))
+        .bind(permit.org_id())
         .fetch_optional(tx)
         .await
         .doing("reading a policy's version")?;
     row.map(Version::try_from).transpose()
 }
 
-/// The input paths that a version reads; none when there is no such version.
+/// The input paths that a version reads, for whom a project of its organisation is open; none when there is no such version.
 pub(in crate::governance) async fn version_reads(
     tx: &mut Connection,
+    permit: &ProjectPermit,
     policy_id: &str,
     version: u64,
 ) -> Result<Vec<String>, StoreError> {
-    let reads: Option<String> =
-        sql::query_scalar("SELECT reads FROM policy_versions WHERE policy_id = ? AND version = ?")
-            .bind(policy_id)
-            .bind(stored(version))
-            .fetch_optional(tx)
-            .await
-            .doing("reading what a policy's version reads")?;
+    let sql = select(
+        "reads",
+        "WHERE policy_id = ? AND version = ? AND EXISTS (SELECT 1 FROM policies WHERE id = policy_id AND org_id = ?)",
+    );
+    let reads: Option<String> = sql::query_scalar(sqlx::AssertSqlSafe(sql))
+        .bind(policy_id)
+        .bind(stored(version))
+        .bind(permit.org_id())
+        .fetch_optional(tx)
+        .await
+        .doing("reading what a policy's version reads")?;
     reads.map_or_else(|| Ok(Vec::new()), |reads| parse(&reads, "a policy's reads"))
 }
 
 /// Versions below this one, newest first; also of a deleted policy.
 pub(super) async fn version_list(
     tx: &mut Connection,
+    permit: &Permit,
     policy_id: &str,
     below: u64,
     limit: u64,
 ) -> Result<Vec<Version>, StoreError> {
-    let sql = select(COLUMNS, "WHERE policy_id = ? AND version < ? ORDER BY version DESC LIMIT ?");
+    let sql = select(COLUMNS, "WHERE policy_id = ? AND version < ? AND EXISTS (SELECT 1 FROM policies WHERE id = policy_id AND org_id = ?) ORDER BY version DESC LIMIT ?");
     let rows: Vec<VersionRow> = sql::query_as(sqlx::AssertSqlSafe(sql))
         .bind(policy_id)
         .bind(stored(below))
+        .bind(permit.org_id())
         .bind(stored(limit))
         .fetch_all(tx)
         .await

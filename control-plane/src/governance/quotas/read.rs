@@ -1,12 +1,14 @@
 //! Reads a budget from a request's fields.
 
 use crate::db::Connection;
-use mindweave_metering::QuotaId;
+use mindweave_metering::{OrgId, QuotaId};
 use mindweave_policy::{OnError, OnStale, QuotaAction, QuotaSpec, QuotaUnit, QuotaWindow, Reserve};
 
 use super::money::nano_of;
-use crate::app::App;
 use crate::governance::models::models_read;
+use crate::governance::schema::{
+    OnErrorWord, OnStaleWord, QuotaActionWord, QuotaUnitWord, QuotaWindowWord, ReserveWord, Scope,
+};
 use crate::governance::scope::{Scopes, scope_read};
 use crate::http::body::Fields;
 use crate::http::problem::Problem;
@@ -35,10 +37,65 @@ const ON_UNKNOWN_PRICE: [(&str, OnError); 2] = [("deny", OnError::Deny), ("allow
 const ON_STALE: [(&str, OnStale); 3] =
     [("open", OnStale::Open), ("closed", OnStale::Closed), ("capped", OnStale::Capped)];
 
-/// What the client says about a budget. In a change, what is not given stays, and `null` stands for the default.
+/// A new budget. One of `limit` and `limit_usd` is required.
+#[derive(utoipa::ToSchema)]
+#[expect(dead_code, reason = "describes what `read_quota` reads")]
+pub(super) struct NewBudget {
+    /// Whose; can be left out by who belongs to one organisation.
+    #[schema(min_length = 1, max_length = 200)]
+    org_id: Option<String>,
+    #[schema(min_length = 1, max_length = 200)]
+    name: String,
+    scope: Option<Scope>,
+    unit: QuotaUnitWord,
+    window: QuotaWindowWord,
+    /// Requests, tokens or nano-dollars.
+    #[schema(minimum = 1, maximum = 1_000_000_000_000_000_000_u64)]
+    limit: Option<i64>,
+    /// For the unit `cost`: a decimal above 0 with at most nine places, for example `49.99`.
+    #[schema(pattern = r"^[0-9]{1,10}(\.[0-9]{1,9})?$")]
+    limit_usd: Option<String>,
+    action: Option<QuotaActionWord>,
+    reserve: Option<ReserveWord>,
+    #[schema(max_items = 64)]
+    models: Option<Vec<String>>,
+    /// Whole percentages from 1 to 200.
+    #[schema(max_items = 10)]
+    thresholds: Option<Vec<u8>>,
+    on_unknown_price: Option<OnErrorWord>,
+    on_stale: Option<OnStaleWord>,
+}
+
+/// What can be changed of a budget. What is not given stays, `null` stands for the default. A new `unit` needs a new limit.
+#[derive(utoipa::ToSchema)]
+#[expect(dead_code, reason = "describes what `read_quota` reads")]
+pub(super) struct BudgetChange {
+    #[schema(min_length = 1, max_length = 200)]
+    name: Option<String>,
+    scope: Option<Scope>,
+    unit: Option<QuotaUnitWord>,
+    window: Option<QuotaWindowWord>,
+    /// Requests, tokens or nano-dollars.
+    #[schema(minimum = 1, maximum = 1_000_000_000_000_000_000_u64)]
+    limit: Option<i64>,
+    /// For the unit `cost`: a decimal above 0 with at most nine places, for example `49.99`.
+    #[schema(pattern = r"^[0-9]{1,10}(\.[0-9]{1,9})?$")]
+    limit_usd: Option<String>,
+    action: Option<QuotaActionWord>,
+    reserve: Option<ReserveWord>,
+    #[schema(max_items = 64)]
+    models: Option<Vec<String>>,
+    /// Whole percentages from 1 to 200.
+    #[schema(max_items = 10)]
+    thresholds: Option<Vec<u8>>,
+    on_unknown_price: Option<OnErrorWord>,
+    on_stale: Option<OnStaleWord>,
+}
+
+/// What the client says about a budget of this organisation. In a change, what is not given stays, and `null` stands for the default.
 pub(super) async fn read_quota(
-    app: &App,
     tx: &mut Connection,
+    org_id: &str,
     mut fields: Fields,
     id: QuotaId,
     before: Option<&QuotaSpec>,
@@ -49,13 +106,13 @@ pub(super) async fn read_quota(
         _ => fields.required_text("name").into(),
     };
     let scope =
-        scope_read(tx, &app.home, fields, Scopes::Counted, before.map(|before| &before.scope)).await?;
+        scope_read(tx, org_id, fields, Scopes::Counted, before.map(|before| &before.scope)).await?;
     let unit = required(fields, "unit", &UNITS, before.map(|before| before.unit), QuotaUnit::Requests);
     let window = required(fields, "window", &WINDOWS, before.map(|before| before.window), QuotaWindow::Day);
     let limit = read_limit(fields, unit, before);
     let spec = QuotaSpec {
         id,
-        org_id: app.home.org_id.clone(),
+        org_id: OrgId::new(org_id),
         name,
         scope,
         unit,

@@ -7,7 +7,8 @@ use mindweave_policy::{QuotaSpec, QuotaUnit, window_bounds};
 use serde::Serialize;
 
 /// What one subject used of a budget.
-#[derive(Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
+#[schema(as = BudgetState)]
 pub(in crate::governance) struct QuotaState {
     /// Whose use it is.
     pub(in crate::governance) subject: String,

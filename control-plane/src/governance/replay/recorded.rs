@@ -41,9 +41,12 @@ const APPROXIMATED: [(&str, &str); 5] = [
 const ALL: &str = "*";
 
 /// A path that is told from something else.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+#[schema(as = ApproximatedPath)]
 pub(super) struct Approximated {
+    #[schema(value_type = String)]
     path: &'static str,
+    #[schema(value_type = String)]
     how: &'static str,
 }
 

@@ -1,21 +1,26 @@
 //! The endpoint.
 
+use axum::Json;
 use axum::extract::{Path, State};
-use axum::routing::post;
-use axum::{Json, Router};
 use jiff::{SignedDuration, Timestamp};
 use mindweave_metering::{OrgId, PolicyId};
 use mindweave_policy::{PolicyFault, PolicyReport, PolicySpec, SubjectKind};
 use serde::Serialize;
+use serde_json::json;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 use super::recorded::{Approximated, approximated, not_recorded};
 use super::run::{StoppedBy, replay};
 use super::store::Span;
 use super::tally::Tally;
+use crate::access::Caller;
 use crate::app::App;
 use crate::clock;
 use crate::db::StoreError;
-use crate::governance::policies::{Content, Policy, policy_check, policy_view, read_content, version_view};
+use crate::governance::permit::{Permit, READ};
+use crate::governance::policies::{Content, Policy, policy_check, policy_open, read_content, version_view};
+use crate::governance::schema::PolicyNote;
 use crate::http::body::Fields;
 use crate::http::problem::{Code, Fault, Problem};
 
@@ -27,12 +32,33 @@ const DEFAULT_EVENTS: u64 = 10_000;
 const MAX_EVENTS: i64 = 100_000;
 
 /// The routes of this module.
-pub(in crate::governance) fn routes() -> Router<App> {
-    Router::new().route("/governance/policies/{id}/replay", post(policy_replay))
+pub(in crate::governance) fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new().routes(routes!(policy_replay))
+}
+
+/// What shall be replayed: a version, the one in force by default, or a draft.
+#[derive(utoipa::ToSchema)]
+#[expect(dead_code, reason = "describes what `policy_replay` reads")]
+struct ReplayRequest {
+    /// Seven days before `to` by default.
+    from: Option<Timestamp>,
+    /// Now by default.
+    to: Option<Timestamp>,
+    /// Not beside a draft.
+    #[schema(minimum = 1)]
+    version: Option<u64>,
+    #[schema(min_length = 1, max_length = 1_048_576)]
+    rego: Option<String>,
+    bundled: Option<String>,
+    #[schema(value_type = Option<Object>)]
+    data: Option<serde_json::Value>,
+    /// Most requests to look at; 10 000 by default.
+    #[schema(minimum = 1, maximum = 100_000)]
+    limit: Option<u64>,
 }
 
 /// What a policy would have done to past traffic.
-#[derive(Serialize)]
+#[derive(Serialize, utoipa::ToSchema)]
 struct Replay {
     policy_id: String,
     /// The version that was replayed; `null` for a draft.
@@ -48,9 +74,11 @@ struct Replay {
     stopped_by: Option<StoppedBy>,
     seen_from: Timestamp,
     /// Input paths that the policy reads and events do not keep: it saw nothing there.
+    #[schema(value_type = Vec<String>)]
     not_recorded: Vec<&'static str>,
     /// Input paths that the policy reads and that are told from something else.
     approximated: Vec<Approximated>,
+    #[schema(value_type = Vec<PolicyNote>)]
     warnings: Vec<PolicyFault>,
 }
 
@@ -60,17 +88,26 @@ enum Wanted {
     Draft(Content),
 }
 
+/// What a policy would have done to past traffic, as far as it is in your reach.
+#[utoipa::path(
+    post, path = "/governance/policies/{policy_id}/replay", tag = "governance", operation_id = "policy_replay",
+    params(("policy_id" = String, Path, description = "`pol_..`")),
+    request_body = ReplayRequest,
+    responses((status = 200, body = Replay)),
+    extensions(("x-access" = json!("governance:read"))),
+)]
 async fn policy_replay(
     State(app): State<App>,
+    caller: Caller,
     Path(id): Path<String>,
     mut fields: Fields,
 ) -> Result<Json<Replay>, Problem> {
     let mut tx = app.db.begin_read().await?;
-    let missing = || Problem::not_found("policy", &id);
-    let policy = policy_view(&mut tx, &id).await?.ok_or_else(missing)?;
-    let version = version_view(&mut tx, &id, policy.version).await?;
+    let (policy, permit) = policy_open(&mut tx, &caller, &id, READ).await?;
+    let version = version_view(&mut tx, &permit, &id, policy.version).await?;
     let current = version.ok_or(StoreError::Corrupt { what: "a policy without its version" })?.content;
     drop(tx);
+    let reach = caller.reach(READ)?;
     let now = clock::now();
     let to = fields.time("to").unwrap_or(now);
     let from = fields.time("from").unwrap_or_else(|| to.saturating_sub(DEFAULT_SPAN).unwrap_or(to));
@@ -80,10 +117,10 @@ async fn policy_replay(
     let limit = fields.count("limit", 1, MAX_EVENTS).unwrap_or(DEFAULT_EVENTS);
     let wanted = read_wanted(&mut fields, &policy, &current);
     fields.finish()?;
-    let (version, content, report) = resolved(&app, &id, wanted).await?;
+    let (version, content, report) = resolved(&app, &permit, &id, wanted).await?;
     let span = Span { from, to, project_id: only_project(&policy) };
     let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-    let replayed = replay(&app, spec(policy, version, content), &span, limit).await?;
+    let replayed = replay(&app, &reach, spec(policy, version, content), &span, limit).await?;
     Ok(Json(Replay {
         policy_id: id,
         version,
@@ -116,12 +153,13 @@ fn read_wanted(fields: &mut Fields, policy: &Policy, current: &Content) -> Wante
 
 async fn resolved(
     app: &App,
+    permit: &Permit,
     id: &str,
     wanted: Wanted,
 ) -> Result<(Option<u64>, Content, PolicyReport), Problem> {
     match wanted {
         Wanted::Version(number) => {
-            let version = version_view(&mut *app.db.begin_read().await?, id, number).await?;
+            let version = version_view(&mut *app.db.begin_read().await?, permit, id, number).await?;
             let version = version.ok_or_else(|| {
                 let fault = Fault::new("version", "this policy has no such version");
                 Problem::faults(Code::InvalidField, vec![fault])

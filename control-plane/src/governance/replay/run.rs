@@ -13,10 +13,12 @@ use tokio::time::Instant;
 use super::event_input::Past;
 use super::store::{Span, requests_list};
 use super::tally::Tally;
+use crate::access::Reach;
 use crate::app::App;
 use crate::db::Divided;
 use crate::governance::evaluate::on_policies;
 use crate::http::problem::Problem;
+use crate::usage::Within;
 
 /// Events read and judged in one step: some tens of milliseconds of a core.
 const STEP: usize = 500;
@@ -24,8 +26,9 @@ const STEP: usize = 500;
 const MAX_TIME: Duration = Duration::from_secs(10);
 
 /// Why a replay ended before the beginning of its time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
+#[schema(as = ReplayStoppedBy)]
 pub(super) enum StoppedBy {
     /// It has looked at as many events as it was to.
     Limit,
@@ -70,7 +73,7 @@ impl Trial {
         for event in events {
             let roles = event.key_id.as_ref().and_then(|id| self.roles.get(id.as_str()));
             let past = Past::of(event, roles.map(Vec::as_slice).unwrap_or_default());
-            if self.policy.scope.counted(past.principal()).is_none() {
+            if event.org_id != self.policy.org_id || self.policy.scope.counted(past.principal()).is_none() {
                 continue;
             }
             let decide =
@@ -81,9 +84,10 @@ impl Trial {
     }
 }
 
-/// Replays a policy on the events of a time, at most so many of them.
+/// Replays a policy on the events of a time that are in reach, at most so many of them.
 pub(super) async fn replay(
     app: &App,
+    reach: &Reach,
     policy: PolicySpec,
     span: &Span,
     limit: usize,
@@ -94,7 +98,7 @@ pub(super) async fn replay(
     let started = Instant::now();
     let snapshot = app.publisher.snapshots().load();
     let anybody = Principal {
-        org_id: app.home.org_id.clone(),
+        org_id: policy.org_id.clone(),
         project_id: app.home.default_project_id.clone(),
         team_id: None,
         user_id: None,
@@ -104,6 +108,7 @@ pub(super) async fn replay(
     };
     let compile = move || Arc::new(Trial::new(snapshot, Arc::new(policy), &anybody));
     let trial = tokio::task::spawn_blocking(compile).await.map_err(failed)?;
+    let within = Within::of(&app.db, reach, span.project_id.as_deref()).await?;
     let (mut tally, mut after, mut read) = (Tally::default(), None, 0_usize);
     let mut seen_from = span.to;
     let stopped_by = loop {
@@ -115,7 +120,7 @@ pub(super) async fn replay(
             break Some(StoppedBy::Time);
         }
         let mut tx = app.db.begin_read_of(Divided::Events).await?;
-        let (events, place) = requests_list(&mut tx, span, after, wanted).await?;
+        let (events, place) = requests_list(&mut tx, &within, span, after, wanted).await?;
         drop(tx); // judging takes longer than anybody may keep a reader
         let exhausted = events.len() < wanted;
         read = read.saturating_add(events.len());

@@ -6,6 +6,7 @@ use sqlx::FromRow;
 
 use crate::db::{Connection, Doing, StoreError, sql::QueryBuilder};
 use crate::governance::stored_specs::parse;
+use crate::usage::Within;
 
 /// Which events are replayed.
 #[derive(Clone, Debug)]
@@ -34,23 +35,23 @@ struct PastRow {
 /// At most `limit` requests behind a place, newest first, and the place of the last.
 pub(super) async fn requests_list(
     tx: &mut Connection,
+    within: &Within,
     span: &Span,
     after: Option<Place>,
     limit: usize,
 ) -> Result<(Vec<UsageEvent>, Option<Place>), StoreError> {
-    let mut sql = QueryBuilder::new(
-        "SELECT landed, ended_at, event FROM usage_events WHERE event_type = 'api_call' AND ended_at >= ",
-    );
-    sql.push_bind(span.from.as_microsecond()).push(" AND ended_at < ").push_bind(span.to.as_microsecond());
-    if let Some(project_id) = &span.project_id {
-        sql.push(" AND project_id = ").push_bind(project_id.clone());
-    }
-    if let Some(Place { ended_at, landed }) = after {
-        sql.push(" AND (ended_at, landed) < (");
-        sql.push_bind(ended_at).push(", ").push_bind(landed).push(")");
-    }
-    sql.push(" ORDER BY ended_at DESC, landed DESC LIMIT ");
-    sql.push_bind(i64::try_from(limit).unwrap_or(i64::MAX));
+    let matching = |sql: &mut QueryBuilder| {
+        sql.push(
+            "SELECT landed, ended_at, event FROM usage_events WHERE event_type = 'api_call' AND ended_at >= ",
+        );
+        sql.push_bind(span.from.as_microsecond());
+        sql.push(" AND ended_at < ").push_bind(span.to.as_microsecond());
+        if let Some(Place { ended_at, landed }) = after {
+            sql.push(" AND (ended_at, landed) < (");
+            sql.push_bind(ended_at).push(", ").push_bind(landed).push(")");
+        }
+    };
+    let sql = within.select(matching, " ORDER BY ended_at DESC, landed DESC", limit);
     let rows: Vec<PastRow> = sql.build_query_as().fetch_all(tx).await.doing("reading events for a replay")?;
     let place = rows.last().map(|row| Place { ended_at: row.ended_at, landed: row.landed });
     let events = rows.iter().map(|row| parse(&row.event, "an event")).collect::<Result<_, _>>()?;

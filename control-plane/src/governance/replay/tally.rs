@@ -7,13 +7,16 @@ use mindweave_metering::{EventId, NanoUsd, Outcome, UsageEvent, VerdictKind};
 use mindweave_policy::Evaluated;
 use serde::Serialize;
 
+use crate::governance::schema::VerdictKindWord;
+
 /// Most reasons, projects and users told apart. Reasons come from the policy's author, who may have put a name into each.
 const MAX_GROUPS: usize = 1_000;
 /// Event ids shown for each reason.
 const SAMPLES: usize = 10;
 
 /// What a policy would have done.
-#[derive(Debug, Default, Serialize)]
+#[derive(Debug, Default, Serialize, utoipa::ToSchema)]
+#[schema(as = ReplayTally)]
 pub(super) struct Tally {
     /// Requests that the policy is about.
     pub(super) events: u64,
@@ -34,6 +37,7 @@ pub(super) struct Tally {
     /// Whether there were more reasons, projects or users than are told apart.
     groups_left_out: bool,
     #[serde(skip)]
+    #[schema(ignore)]
     groups: Groups,
 }
 
@@ -44,30 +48,39 @@ struct Groups {
     users: BTreeMap<Option<Arc<str>>, Counts>,
 }
 
-#[derive(Clone, Copy, Debug, Default, Serialize)]
+#[derive(Clone, Copy, Debug, Default, Serialize, utoipa::ToSchema)]
+#[schema(as = ReplayCounts)]
 struct Counts {
     denied: u64,
     warned: u64,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+#[schema(as = ReplayByReason)]
 struct ByReason {
+    #[schema(value_type = VerdictKindWord)]
     kind: VerdictKind,
+    #[schema(value_type = String)]
     reason: Arc<str>,
     events: u64,
+    #[schema(value_type = Vec<String>)]
     sample_event_ids: Vec<EventId>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+#[schema(as = ReplayByProject)]
 struct ByProject {
+    #[schema(value_type = String)]
     project_id: Arc<str>,
     #[serde(flatten)]
     counts: Counts,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+#[schema(as = ReplayByUser)]
 struct ByUser {
     /// `null`: requests without one.
+    #[schema(value_type = Option<String>)]
     user_id: Option<Arc<str>>,
     #[serde(flatten)]
     counts: Counts,

@@ -54,7 +54,7 @@ fn what_the_ledger_gives_out_can_be_sent_as_it_is() {
         envelope["data"].as_object_mut().unwrap().remove("batch"); // items are booked where they are downloaded
         let data = envelope["data"].clone();
         for sent in [envelope, data.clone()] {
-            let event = office.accept(&Caller::Admin, &with_project(sent));
+            let event = office.accept(&admin(), &with_project(sent));
             for field in [
                 "input_tokens",
                 "cache_write_1h_tokens",

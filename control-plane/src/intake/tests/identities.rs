@@ -9,7 +9,7 @@ fn ids(taken: Taken) -> Vec<String> {
 #[test]
 fn the_same_idempotency_key_gives_the_same_ids_and_another_gives_others() {
     let office = Office::new();
-    let (holder, admin) = (office.holder(), Caller::Admin);
+    let (holder, admin) = (office.holder(), admin());
     let timed = json!({
         "model": "m", "input_tokens": 1, "output_tokens": 1, "timestamp": ago(60).to_string(), "project_id": "prj_1",
     });
@@ -32,7 +32,7 @@ fn the_same_idempotency_key_is_another_for_another_project() {
     let office = Office::new();
     let event =
         |project: &str| json!({ "model": "m", "input_tokens": 1, "output_tokens": 1, "project_id": project });
-    let take = |project| ids(office.try_take(&Caller::Admin, Some("run-7"), &[event(project)]).unwrap());
+    let take = |project| ids(office.try_take(&admin(), Some("run-7"), &[event(project)]).unwrap());
     assert_ne!(take("prj_1"), take("prj_2"));
     assert_eq!(take("prj_1"), take("prj_1"));
 }

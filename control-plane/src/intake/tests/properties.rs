@@ -124,7 +124,7 @@ proptest! {
     #[test]
     fn whatever_is_sent_is_refused_by_its_places_or_becomes_an_event_of_the_ledger(sent in event()) {
         let office = office();
-        let answer = office.take(&Caller::Admin, std::slice::from_ref(&sent)).remove(0);
+        let answer = office.take(&admin(), std::slice::from_ref(&sent)).remove(0);
         if answer.status == Status::Rejected {
             prop_assert!(!answer.errors.is_empty());
             for fault in &answer.errors {

@@ -75,11 +75,11 @@ impl Kept {
                 group_by: vec![GroupBy::Model],
                 only: Vec::new(),
             };
-            let mut answer = usage_query(db, &query, 100_000).await.unwrap();
+            let mut answer = usage_query(db, &crate::testing::everywhere(), &query, 100_000).await.unwrap();
             if let Answer::NotKept { from } = answer {
                 said += &format!("{interval:?} from {from}\n");
                 query.from = from;
-                answer = usage_query(db, &query, 100_000).await.unwrap();
+                answer = usage_query(db, &crate::testing::everywhere(), &query, 100_000).await.unwrap();
             }
             said += &format!("{interval:?} {answer:?}\n");
         }
