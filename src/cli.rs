@@ -12,11 +12,13 @@ use crate::config::{Database, Role, Setting};
 use crate::profiles::{Profile, Profiles};
 
 mod account;
+mod audit;
 mod governance;
 mod projects;
 mod tenancy;
 
 pub(crate) use account::{Login, ProfileAction, TokenAction, WhoAmI};
+pub(crate) use audit::{AuditAction, AuditVerify, SecretsAction};
 pub(crate) use governance::{LimitAction, PoliciesAction, PolicyText, QuotaAction, QuotaTerms, Scope};
 pub(crate) use projects::{KeyAction, NewKey, ProjectAction};
 pub(crate) use tenancy::{MemberAction, OrgAction, TeamAction, Where};
@@ -133,6 +135,16 @@ pub(crate) enum Command {
     Policy {
         #[command(subcommand)]
         action: PolicyAction,
+    },
+    /// Verify an export of the audit log; needs no server
+    Audit {
+        #[command(subcommand)]
+        action: AuditAction,
+    },
+    /// Master keys, and what is sealed under which
+    Secrets {
+        #[command(subcommand)]
+        action: SecretsAction,
     },
     /// Show and change the schema of the ledger's database
     Migrate {

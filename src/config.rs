@@ -3,6 +3,7 @@
 //! [`settings`] is the one table of keys. Loading looks at every key and every variable before it gives up, so that one
 //! start shows every fault. Only this module reads the environment.
 
+mod command_line;
 mod environment;
 mod fault;
 mod file;
@@ -20,9 +21,10 @@ use std::path::{Path, PathBuf};
 
 use mindweave_control_plane::LEAST_CONNECTIONS;
 
-pub(crate) use environment::{ADMIN_TOKEN, Environment, MASTER_KEY, PROXY_TOKEN};
+pub(crate) use command_line::CommandLine;
+pub(crate) use environment::{ADMIN_TOKEN, Environment, MASTER_KEY, MASTER_KEY_PREVIOUS, PROXY_TOKEN};
 pub(crate) use fault::{ConfigError, Fault, Place};
-pub(crate) use setting::{BaseUrl, Database, JournalSync, LogFormat, LogLevel, Setting};
+pub(crate) use setting::{CoreDumps, BaseUrl, Database, JournalSync, LogFormat, LogLevel, Setting};
 pub(crate) use settings::{Config, KEYS};
 
 /// The file that is read when no other is named and it is there.

@@ -8,6 +8,7 @@ use mindweave_control_plane::ControlPlane;
 use mindweave_proxy::AdminServer;
 use tokio::task::JoinSet;
 
+use crate::banner::print_owner_link;
 use crate::config::{Config, Environment, Role};
 use crate::data_dir::{DataDir, PROXY_TOKEN_FILE};
 use crate::endpoints::{Announcement, Endpoints, local_url};
@@ -31,6 +32,9 @@ pub(crate) fn run(config: &Config, environment: &Environment, out: &mut impl Wri
             writeln!(out, "MindWeave {}: the control plane serves {api}", env!("CARGO_PKG_VERSION"))?;
             if token_file.is_file() {
                 writeln!(out, "Proxies need the token in {}", token_file.display())?;
+            }
+            if let Some(link) = server.control_plane.owner_link() {
+                print_owner_link(out, link.expose_secret())?;
             }
             out.flush()
         });
@@ -62,7 +66,7 @@ struct ControlPlaneServer {
 impl ControlPlaneServer {
     async fn start(config: &Config, environment: &Environment) -> anyhow::Result<Self> {
         let data_dir = startup::take_data_dir(config)?;
-        let secrets = secrets::of_control_plane(&data_dir, environment, RemoteProxies::Expected)?;
+        let secrets = secrets::of_control_plane(config, &data_dir, environment, RemoteProxies::Expected)?;
         let explained = |error| explain(config, Role::ControlPlane, error);
         let admin = AdminServer::start(config.control_plane_admin_listen).await;
         let admin = admin.context("health and metrics cannot be served").map_err(explained)?;
@@ -70,6 +74,7 @@ impl ControlPlaneServer {
         let intake_journal = intake.journal.clone();
         let control_plane = ControlPlane::start(wiring::control_plane(config, secrets, intake)?).await;
         let control_plane = control_plane.map_err(|error| explained(error.into()))?;
+        data_dir.leave_owner_link(control_plane.owner_link())?;
         let delivering = left_journal::deliver(config, control_plane.usage_sink())?;
         let intake_sink = way_of_journal(config, &config.intake_journal_dir(), control_plane.usage_sink())?;
         let intake = IntakeShipping::start(intake_journal, intake_sink);

@@ -5,6 +5,7 @@ mod control_plane;
 mod database;
 mod kafka;
 mod local;
+mod sealed;
 mod upstream;
 
 use std::io::{self, Write};
@@ -104,6 +105,7 @@ fn checks(config: Result<Config, ConfigError>, environment: &Environment, role: 
     }
     if role != Role::Proxy {
         checks.extend(database::checks(&config));
+        checks.extend(sealed::checks(&config, environment));
     }
     checks.extend(kafka::checks(&config));
     if role != Role::ControlPlane {

@@ -6,6 +6,8 @@
 mod consuming;
 #[cfg(feature = "kafka")]
 mod settings;
+#[cfg(feature = "kafka")]
+mod telling;
 mod way;
 #[cfg(not(feature = "kafka"))]
 mod without;
@@ -14,6 +16,8 @@ mod without;
 pub(crate) use consuming::Consuming;
 #[cfg(feature = "kafka")]
 pub(crate) use settings::of as settings_of;
+#[cfg(feature = "kafka")]
+pub(crate) use telling::audit_topic;
 pub(crate) use way::{way_of_events, way_of_journal};
 #[cfg(not(feature = "kafka"))]
-pub(crate) use without::{Consuming, refuse};
+pub(crate) use without::{Consuming, audit_topic, refuse};

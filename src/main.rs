@@ -1,5 +1,6 @@
 //! The `mindweave` command: reads its line and configuration, and runs what was asked for.
 
+mod audit;
 mod banner;
 mod cli;
 mod client;
@@ -12,6 +13,7 @@ mod doctor;
 mod endpoints;
 mod event_intake;
 mod governance;
+mod hardening;
 mod kafka;
 mod keys;
 mod left_journal;
@@ -104,6 +106,8 @@ fn run(cli: Cli, environment: &Environment) -> anyhow::Result<ExitCode> {
         Command::Usage(options) => usage::run(&options, &Client::new(&options.server, config)?, &mut out)?,
         Command::Migrate { action } => return migrate::run(&config?, &action, &mut out),
         Command::Policy { action } => return policy::run(action, &mut out),
+        Command::Audit { action } => return audit::run(&action, &mut out),
+        Command::Secrets { action } => return secrets::run(config, environment, &action, &mut out),
         Command::Config => config::template::print(&mut out)?,
         Command::Doctor { role, json } => {
             let worst = doctor::run(config, environment, role, json, &mut out)?;

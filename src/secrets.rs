@@ -1,11 +1,18 @@
 //! The secrets of a process: from the environment, else from the data folder.
 
+mod command;
+mod hook;
+mod master_key;
+
 use anyhow::{Context, ensure};
 use mindweave_control_plane::MasterKey;
 use mindweave_policy::Secret;
 
-use crate::config::{ADMIN_TOKEN, Environment, MASTER_KEY, PROXY_TOKEN};
-use crate::data_dir::DataDir;
+use crate::config::{ADMIN_TOKEN, Config, Environment, MASTER_KEY, PROXY_TOKEN};
+use crate::data_dir::{self, DataDir};
+
+pub(crate) use command::run;
+pub(crate) use master_key::configured as configured_master_key;
 
 /// A proxy token seals Claude keys on disk. One that is shorter than this many characters can be guessed.
 const LEAST_TOKEN_CHARS: usize = 16;
@@ -34,6 +41,7 @@ pub(crate) enum RemoteProxies {
 /// # Errors
 /// When one cannot be read, made or used.
 pub(crate) fn of_control_plane(
+    config: &Config,
     data_dir: &DataDir,
     environment: &Environment,
     remote: RemoteProxies,
@@ -42,11 +50,9 @@ pub(crate) fn of_control_plane(
         Some(token) => token,
         None => data_dir.admin_token()?,
     };
-    let (text, source) = match environment.secret(MASTER_KEY) {
-        Some(text) => (text, MASTER_KEY.to_owned()),
-        None => (data_dir.master_key()?, data_dir.master_key_file().display().to_string()),
-    };
-    let master_key = MasterKey::from_text(text.expose_secret()).with_context(|| source)?;
+    let master_key = master_key::read(config, environment, || {
+        Ok((data_dir.master_key()?, data_dir.master_key_file().display().to_string()))
+    })?;
     let proxy_token = match (given_proxy_token(data_dir, environment)?, remote) {
         (None, RemoteProxies::Expected) => Some(data_dir.proxy_token()?),
         (given, RemoteProxies::Expected | RemoteProxies::Possible) => given,
@@ -56,6 +62,20 @@ pub(crate) fn of_control_plane(
         "{PROXY_TOKEN} and {ADMIN_TOKEN} are the same: every proxy would be an admin; make one of them anew"
     );
     Ok(ControlPlaneSecrets { admin_token, master_key, proxy_token })
+}
+
+/// The master key of a control plane that ran here, for commands beside it.
+///
+/// # Errors
+/// When there is none, or it cannot be had.
+pub(crate) fn stored_master_key(config: &Config, environment: &Environment) -> anyhow::Result<MasterKey> {
+    master_key::read(config, environment, || {
+        let file = config.data_dir.join(data_dir::MASTER_KEY_FILE);
+        let text = MasterKey::file_text(&file).with_context(|| {
+            format!("there is no master key: set {MASTER_KEY}, or run this where it lies")
+        })?;
+        Ok((text, file.display().to_string()))
+    })
 }
 
 /// The token with which a proxy calls its control plane.
@@ -91,7 +111,13 @@ mod tests {
 
     fn secrets(variables: &[(&str, &str)], remote: RemoteProxies) -> anyhow::Result<ControlPlaneSecrets> {
         let folder = tempfile::tempdir().unwrap();
-        of_control_plane(&DataDir::open(folder.path()).unwrap(), &Environment::with(variables), remote)
+        let config = Config::load(None, &Environment::default()).unwrap();
+        of_control_plane(
+            &config,
+            &DataDir::open(folder.path()).unwrap(),
+            &Environment::with(variables),
+            remote,
+        )
     }
 
     #[test]

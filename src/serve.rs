@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, ensure};
 use mindweave_control_plane::{ControlPlane, ReservedView, UsageSubscription};
 use mindweave_metering::QuotaId;
-use mindweave_policy::AdmissionControl;
+use mindweave_policy::{AdmissionControl, Secret};
 use mindweave_proxy::{JournalFull, control_plane_in_process, restore_counters};
 use tokio::task::{JoinSet, spawn_blocking};
 use tokio::time::timeout;
@@ -81,12 +81,13 @@ impl Server {
         );
         let data_dir = startup::take_data_dir(config)?;
         control_plane_in_process();
-        let secrets = secrets::of_control_plane(&data_dir, environment, RemoteProxies::Possible)?;
+        let secrets = secrets::of_control_plane(config, &data_dir, environment, RemoteProxies::Possible)?;
         let opened = Opened::open(config)?;
         let intake = event_intake::open(config)?;
         let intake_journal = intake.journal.clone();
         let control_plane = ControlPlane::start(wiring::control_plane(config, secrets, intake)?).await;
         let control_plane = control_plane.map_err(|error| explain(config, Role::Serve, error.into()))?;
+        data_dir.leave_owner_link(control_plane.owner_link())?;
         opened.admission.expect_feed(config.governance_stale_after);
         let feeding = feed_counters(&control_plane, &opened).await?;
         control_plane.show_reserved(Arc::new(Reservations(Arc::clone(&opened.admission))));
@@ -142,7 +143,7 @@ impl Server {
         Ok(())
     }
 
-    fn banner<'a>(&self, config: &'a Config, config_file: Option<&Path>) -> Banner<'a> {
+    fn banner<'a>(&'a self, config: &'a Config, config_file: Option<&Path>) -> Banner<'a> {
         let scheme = if config.proxy_tls_cert_file.is_some() { "https" } else { "http" };
         let config_flag =
             config_file.map_or_else(String::new, |file| format!("--config {} ", file.display()));
@@ -156,6 +157,7 @@ impl Server {
             upstream: config.proxy_upstream.as_str(),
             data_dir: &config.data_dir,
             watch: format!("{} {config_flag}usage --follow", program()),
+            owner_link: self.control_plane.owner_link().map(Secret::expose_secret),
         }
     }
 }

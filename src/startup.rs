@@ -9,6 +9,7 @@ use rustix::fs::Mode;
 
 use crate::config::{Config, Role};
 use crate::data_dir::{DataDir, DataDirError};
+use crate::hardening::{keep_memory_private, keep_panics_quiet};
 use crate::logging;
 use crate::signals::StopSignals;
 
@@ -21,6 +22,8 @@ where
     F: Future<Output = anyhow::Result<()>>,
 {
     logging::start(config);
+    keep_panics_quiet();
+    keep_memory_private(config.process_core_dumps);
     let runtime = tokio::runtime::Runtime::new().context("cannot start the async runtime")?;
     runtime.block_on(async {
         let signals = StopSignals::listen().context("cannot take over SIGTERM and SIGINT")?;

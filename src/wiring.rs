@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use anyhow::Context;
 use mindweave_control_plane::{
-    ControlPlaneConfig, DatabaseOptions, EventIntake, TlsConfig as ControlPlaneTls,
+    ControlPlaneConfig, DatabaseOptions, EventIntake, HttpSettings, IdentitySettings, MailSettings,
+    PasswordParameters, RateLimits, SmtpUrl, TlsConfig as ControlPlaneTls,
 };
 use mindweave_eventlog::{JournalConfig, SyncPolicy};
 use mindweave_policy::PolicyCompiler;
@@ -14,6 +15,7 @@ use mindweave_proxy::{
 };
 
 use crate::config::{Config, JournalSync, Role};
+use crate::kafka::audit_topic;
 use crate::secrets::ControlPlaneSecrets;
 
 /// A connection that moves no byte is given up this long after the upstream's own deadlines, so that their errors reach the
@@ -66,7 +68,10 @@ pub(crate) fn control_plane(
     Ok(ControlPlaneConfig {
         proxy_token,
         events: Some(events),
+        audit_topic: audit_topic(config),
         tls: control_plane_tls(config),
+        http: http(config),
+        identity: identity(config),
         database_options: DatabaseOptions {
             migrate: config.control_plane_migrate,
             connections: config.control_plane_database_connections(),
@@ -74,6 +79,40 @@ pub(crate) fn control_plane(
         policy_compiler: PolicyCompiler::child(program, arguments),
         ..ControlPlaneConfig::new(config.control_plane_listen, config.ledger(), admin_token, master_key)
     })
+}
+
+/// What is set of identity and mails. The address of the mail server was read once, when the settings were.
+fn identity(config: &Config) -> IdentitySettings {
+    let smtp_url = config.mail_smtp_url.as_ref().and_then(|url| SmtpUrl::parse(url.expose()).ok());
+    let mail = smtp_url.zip(config.mail_from.clone());
+    IdentitySettings {
+        public_url: config.identity_public_url.as_ref().map(|url| url.as_str().to_owned()),
+        registration: config.identity_registration,
+        access_lifetime: config.identity_access_token_lifetime,
+        refresh_lifetime: config.identity_refresh_token_lifetime,
+        session_lifetime: config.identity_session_lifetime,
+        password_parameters: PasswordParameters {
+            memory_kib: u32::try_from(config.identity_password_memory.0 >> 10).unwrap_or(u32::MAX),
+            passes: config.identity_password_passes.get().into(),
+            ..PasswordParameters::default()
+        },
+        mail: mail.map(|(smtp_url, from)| MailSettings {
+            smtp_url,
+            from,
+            ca_file: config.mail_ca_file.clone(),
+        }),
+    }
+}
+
+fn http(config: &Config) -> HttpSettings {
+    HttpSettings {
+        trusted_proxies: config.control_plane_trusted_proxies.0.clone(),
+        cors_origins: config.control_plane_cors_origins.0.clone(),
+        rate_limits: RateLimits {
+            caller: config.control_plane_rate_limits_caller,
+            address: config.control_plane_rate_limits_address,
+        },
+    }
 }
 
 fn control_plane_tls(config: &Config) -> Option<ControlPlaneTls> {
@@ -159,6 +198,7 @@ mod tests {
         assert_eq!((ours.body_limits, ours.journal_full), (own.body_limits, own.journal_full));
         assert_eq!((ours.batch_results, ours.public_url), (own.batch_results, own.public_url));
         assert_eq!((ours.unregistered, ours.trusted_proxies), (own.unregistered, own.trusted_proxies));
+        assert_eq!(http(&config), HttpSettings::default());
         assert_eq!(proxy(&config, Role::Serve).unregistered, Unregistered::DefaultProject);
         let (ours, own) = (journal(&config), JournalConfig::new(config.journal_dir()));
         assert_eq!(

@@ -17,12 +17,15 @@ const SEPARATOR: &str = "__";
 pub(crate) const ADMIN_TOKEN: &str = "MINDWEAVE_ADMIN_TOKEN";
 /// The key that stored secrets are encrypted with.
 pub(crate) const MASTER_KEY: &str = "MINDWEAVE_MASTER_KEY";
+/// Keys that still open what was encrypted before.
+pub(crate) const MASTER_KEY_PREVIOUS: &str = "MINDWEAVE_MASTER_KEY_PREVIOUS";
 /// The bearer token with which proxies call their control plane.
 pub(crate) const PROXY_TOKEN: &str = "MINDWEAVE_PROXY_TOKEN";
 /// Variables that are not settings: secrets stay out of the file, and the others say where to look.
-const NOT_SETTINGS: [&str; 7] = [
+const NOT_SETTINGS: [&str; 8] = [
     ADMIN_TOKEN,
     MASTER_KEY,
+    MASTER_KEY_PREVIOUS,
     PROXY_TOKEN,
     "MINDWEAVE_CONFIG",
     "MINDWEAVE_SERVER",

@@ -224,6 +224,15 @@ pub(crate) enum LogFormat {
     Json,
 }
 
+/// Whether a process that dies may leave its memory behind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum CoreDumps {
+    /// Never.
+    Off,
+    /// As the machine says, for debugging.
+    On,
+}
+
 /// The least important lines that are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum LogLevel {
@@ -260,6 +269,7 @@ macro_rules! choices {
 
 pub(super) use choices;
 
+choices!(CoreDumps { "off" => Off, "on" => On });
 choices!(LogFormat { "text" => Text, "json" => Json });
 choices!(LogLevel { "error" => Error, "warn" => Warn, "info" => Info, "debug" => Debug, "trace" => Trace });
 choices!(UpstreamProtocol { "http1" => Http1, "http2" => Http2, "auto" => Auto });

@@ -12,7 +12,8 @@ use super::fault::Fault;
 use super::kafka::{Brokers, HiddenText, KafkaCompression, KafkaMechanism, KafkaSecurity, KafkaTopics};
 use super::networks::Networks;
 use super::origins::Origins;
-use super::setting::{BaseUrl, ByteSize, Database, JournalSync, LogFormat, LogLevel, Setting};
+use super::command_line::CommandLine;
+use super::setting::{CoreDumps, BaseUrl, ByteSize, Database, JournalSync, LogFormat, LogLevel, Setting};
 use super::{Given, Values};
 
 /// What documentation and messages need of a setting.
@@ -139,6 +140,14 @@ settings! {
     control_plane_rate_limits_caller: NonZeroU32 = "control_plane.rate_limits.caller" or "300";
     /// The same for one address, without a valid token.
     control_plane_rate_limits_address: NonZeroU32 = "control_plane.rate_limits.address" or "100";
+    /// File with the master key, in place of the one in the data folder: 64 hexadecimal digits, or base64 of 32 bytes. Everything that is sealed in the database is sealed with it.
+    control_plane_master_key_file: Option<PathBuf> = "control_plane.master_key_file" or "";
+    /// Program that prints the master key, as a client of a key management service does. Has 30 seconds; what it says on stderr goes to the log.
+    control_plane_master_key_command: Option<CommandLine> = "control_plane.master_key_command" or "";
+    /// File with master keys of before, one a line: they open what was sealed with them, until `mindweave secrets rotate` has sealed it anew.
+    control_plane_master_key_previous_file: Option<PathBuf> = "control_plane.master_key_previous_file" or "";
+    /// Program that prints such keys.
+    control_plane_master_key_previous_command: Option<CommandLine> = "control_plane.master_key_previous_command" or "";
     /// PEM file of the certificate chain to serve the API with, over TLS. Read again when it changes.
     control_plane_tls_cert_file: Option<PathBuf> = "control_plane.tls.cert_file" or "";
     /// PEM file of that certificate's private key.
@@ -208,6 +217,9 @@ settings! {
     journal_sync_every: Duration = "journal.sync_every" or "50ms";
     /// What a full journal does to new requests: `refuse` them, or forward them unmetered and `drop` their events, counted.
     journal_full: JournalFull = "journal.full" or "refuse";
+
+    /// Whether a server that dies may leave its memory behind, with every key and token in it, and whether debuggers of the same user may look into it.
+    process_core_dumps: CoreDumps = "process.core_dumps" or "off";
 
     /// How log lines look; they go to stderr.
     log_format: LogFormat = "log.format" or "text";

@@ -10,6 +10,7 @@ use super::{Check, certificates};
 use crate::config::{ADMIN_TOKEN, Config, Environment, MASTER_KEY, Role};
 use crate::data_dir::{self, ADMIN_TOKEN_FILE, MASTER_KEY_FILE};
 use crate::endpoints::{Endpoints, local_url};
+use crate::secrets::configured_master_key;
 
 /// Above this share of `journal.max_bytes` the ledger is plainly not following.
 const JOURNAL_WARN_PERCENT: u64 = 50;
@@ -89,6 +90,9 @@ fn master_key(config: &Config, environment: &Environment) -> Check {
                 "set it to the key the secrets were stored with",
             ),
         };
+    }
+    if let Some(source) = configured_master_key(config, environment) {
+        return Check::ok(NAME, format!("from {source}")); // whether that gives one, `stored secrets` says
     }
     let file = config.data_dir.join(MASTER_KEY_FILE);
     if !file.is_file() && config.ledger_file().is_some_and(|file| file.is_file()) {

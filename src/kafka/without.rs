@@ -1,6 +1,6 @@
 //! What a build without Kafka does where Kafka would come in.
 
-use mindweave_control_plane::UsageSinks;
+use mindweave_control_plane::{AuditTopic, UsageSinks};
 
 use crate::config::Config;
 
@@ -14,6 +14,11 @@ pub(crate) fn refuse(config: &Config) -> anyhow::Result<()> {
         "events.kafka.brokers is set, and this build has no Kafka: build with `--features kafka`"
     );
     Ok(())
+}
+
+/// There is no topic.
+pub(crate) fn audit_topic(_: &Config) -> Option<AuditTopic> {
+    None
 }
 
 /// Nobody takes events from Kafka.
