@@ -69,6 +69,7 @@ pub(crate) fn control_plane(
         proxy_token,
         events: Some(events),
         audit_topic: audit_topic(config),
+        metrics: Some(mindweave_proxy::render_process_metrics),
         tls: control_plane_tls(config),
         http: http(config),
         identity: identity(config),

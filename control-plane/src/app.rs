@@ -27,6 +27,8 @@ pub(crate) struct App {
     pub(crate) checker: Checker,
     pub(crate) replays: Replays,
     pub(crate) reserved: ReservedSource,
+    /// What this process measures, as text; `None` where nobody said how.
+    pub(crate) metrics: Option<fn() -> String>,
     pub(crate) stop: Stop,
 }
 

@@ -40,6 +40,8 @@ pub struct ControlPlaneConfig {
     pub audit_topic: Option<AuditTopic>,
     /// Who may register, how long sessions last, how mails are sent.
     pub identity: IdentitySettings,
+    /// Writes what this process measures in Prometheus' text format, for `GET /v1/metrics`; without it, there is no such answer.
+    pub metrics: Option<fn() -> String>,
     /// How long usage is kept.
     pub retention: Retention,
     /// Load balancers, browsers, rates.
@@ -61,6 +63,7 @@ impl ControlPlaneConfig {
             events: None,
             audit_topic: None,
             identity: IdentitySettings::default(),
+            metrics: None,
             retention: Retention::default(),
             http: HttpSettings::default(),
         }

@@ -199,6 +199,7 @@ impl ControlPlane {
             checker: Checker::new(config.policy_compiler),
             replays: Replays::default(),
             reserved: Arc::clone(&reserved),
+            metrics: config.metrics,
             stop: tasks.stop(),
         };
         let ingest = Ingest::new(db.clone(), live.clone());

@@ -77,7 +77,7 @@ pub use control_plane::{
     RemoteControlPlane, control_plane_in_process, restore_counters,
 };
 pub use governance::{IpRange, IpRangeError};
-pub use metrics::install_process_metrics;
+pub use metrics::{install_process_metrics, render as render_process_metrics};
 pub use recovery::book_left_open;
 pub use server::{
     DEFAULT_HEADER_TIMEOUT, DEFAULT_HTTP2_MAX_STREAMS, DEFAULT_IDLE_TIMEOUT, DEFAULT_MAX_CONNECTIONS,

@@ -148,7 +148,7 @@ pub(crate) fn event_lost() {
 }
 
 /// All metrics in Prometheus' text format.
-pub(crate) fn render() -> String {
+pub fn render() -> String {
     METRICS.rendering.run_upkeep();
     METRICS.rendering.render()
 }

@@ -14,7 +14,6 @@ pub(super) enum Interval {
 
 /// What was used.
 #[derive(serde::Serialize, utoipa::ToSchema)]
-#[expect(dead_code, reason = "describes rows whose fields are columns")]
 struct UsageFigures {
     /// Refused ones included.
     requests: u64,
@@ -41,7 +40,6 @@ struct UsageFigures {
 
 /// What was used in a bucket, by a group.
 #[derive(serde::Serialize, utoipa::ToSchema)]
-#[expect(dead_code, reason = "describes rows whose fields are columns")]
 pub(super) struct UsageSumsRow {
     /// Its start.
     bucket: Timestamp,
@@ -57,7 +55,6 @@ pub(super) struct UsageSumsRow {
 
 /// What was used in whole days.
 #[derive(serde::Serialize, utoipa::ToSchema)]
-#[expect(dead_code, reason = "describes an answer whose fields are columns")]
 pub(super) struct UsageSummary {
     from: Timestamp,
     to: Timestamp,
@@ -78,7 +75,8 @@ mod tests {
     fn the_description_has_the_figures_that_are_summed() {
         let schema = serde_json::to_value(UsageFigures::schema()).unwrap();
         let described: BTreeSet<_> = schema["properties"].as_object().unwrap().keys().cloned().collect();
-        let summed: BTreeSet<_> = Totals::COLUMNS.iter().copied().chain(["cost_usd"]).map(str::to_owned).collect();
+        let summed: BTreeSet<_> =
+            Totals::COLUMNS.iter().copied().chain(["cost_usd"]).map(str::to_owned).collect();
         assert_eq!(described, summed);
     }
 }

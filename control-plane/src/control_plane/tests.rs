@@ -1,18 +1,29 @@
 //! The API over a real socket.
 
 mod accounts;
+mod second_factors;
+mod passkeys;
+mod api_tokens;
 mod api_quality;
+mod audit;
+mod foreign_streams;
+mod foreign_tenants;
 mod governance_budgets;
 mod governance_decisions;
 mod governance_limits;
 mod governance_policies;
 mod governance_replay;
+mod invitations;
 mod keys;
+mod members;
+mod orgs;
 mod people;
+mod privacy;
 mod project_settings;
 mod idempotency;
 mod refusals;
 mod replicas;
+mod tenancy;
 mod usage;
 mod watch;
 

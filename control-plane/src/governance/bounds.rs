@@ -52,7 +52,11 @@ impl Bounded {
 }
 
 /// Refuses one more than there may be in the organisation or at all, in the transaction that would make it.
-pub(super) async fn check_room(tx: &mut Connection, permit: &Permit, bounded: Bounded) -> Result<(), Problem> {
+pub(super) async fn check_room(
+    tx: &mut Connection,
+    permit: &Permit,
+    bounded: Bounded,
+) -> Result<(), Problem> {
     let counts: Result<(i64, i64), StoreError> = sql::query_as(bounded.count_sql())
         .bind(permit.org_id())
         .fetch_one(tx)
@@ -61,8 +65,7 @@ pub(super) async fn check_room(tx: &mut Connection, permit: &Permit, bounded: Bo
     let (own, all) = counts?;
     let (what, most, most_of_one) = (bounded.plural(), bounded.most(), bounded.most() / PART_OF_ONE);
     if own >= most_of_one {
-        let detail =
-            format!("this organisation has {most_of_one} {what}, and may have no more; delete some");
+        let detail = format!("this organisation has {most_of_one} {what}, and may have no more; delete some");
         return Err(Problem::new(Code::TooMany, detail));
     }
     if all >= most {
@@ -138,7 +141,11 @@ mod tests {
 
     async fn orgs(tx: &mut Connection) {
         for org in ["org_1", "org_2", "org_3"] {
-            sql::query("INSERT INTO orgs (id, name, created_at) VALUES (?, 'x', 0)").bind(org).execute(&mut *tx).await.unwrap();
+            sql::query("INSERT INTO orgs (id, name, created_at) VALUES (?, 'x', 0)")
+                .bind(org)
+                .execute(&mut *tx)
+                .await
+                .unwrap();
         }
     }
 
@@ -154,7 +161,10 @@ mod tests {
         fill(&mut tx, "org_3", 1).await;
         check_room(&mut tx, &permit, Bounded::Quotas).await.unwrap_err();
         check_room(&mut tx, &permit, Bounded::Limits).await.unwrap();
-        sql::query("UPDATE quotas SET deleted_at = 1 WHERE org_id = 'org_2'").execute(&mut *tx).await.unwrap();
+        sql::query("UPDATE quotas SET deleted_at = 1 WHERE org_id = 'org_2'")
+            .execute(&mut *tx)
+            .await
+            .unwrap();
         check_room(&mut tx, &permit, Bounded::Quotas).await.unwrap();
         let last = "UPDATE quotas SET org_id = 'org_1' WHERE org_id = 'org_3'";
         sql::query(last).execute(&mut *tx).await.unwrap();

@@ -35,15 +35,6 @@ impl Permit {
         }
     }
 
-    /// Who was permitted.
-    pub(super) fn caller(&self) -> &Caller {
-        match self {
-            Self::Org(permit) => permit.caller(),
-            Self::Team(permit) => permit.caller(),
-            Self::Project(permit) => permit.caller(),
-        }
-    }
-
     /// A change of it for the audit log.
     pub(super) fn change<'a>(&'a self, action: &'static str, kind: &'static str, id: &'a str) -> Change<'a> {
         let change = Change::new(Chain::Org(self.org_id()), action, kind, id);

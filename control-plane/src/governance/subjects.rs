@@ -69,10 +69,5 @@ pub(super) async fn carrier_exists(
         }
         SubjectKind::Org | SubjectKind::Project | SubjectKind::Key => return Ok(true),
     };
-    sql::query_scalar(sql)
-        .bind(id)
-        .bind(org_id)
-        .fetch_one(tx)
-        .await
-        .doing("looking for who carries a scope")
+    sql::query_scalar(sql).bind(id).bind(org_id).fetch_one(tx).await.doing("looking for who carries a scope")
 }

@@ -66,11 +66,7 @@ struct Complete {
 }
 
 impl Desk {
-    pub(crate) fn new(
-        intake: EventIntake,
-        snapshots: Arc<SnapshotStore>,
-        kept: std::time::Duration,
-    ) -> Self {
+    pub(crate) fn new(intake: EventIntake, snapshots: Arc<SnapshotStore>, kept: std::time::Duration) -> Self {
         let EventIntake { journal, prices } = intake;
         let place = ProxyId::new(format!("{}{}", ProxyId::PREFIX, journal.id()));
         let source = format!("mindweave-control-plane/{place}").into();

@@ -10,7 +10,6 @@ use axum::http::{HeaderMap, HeaderName, StatusCode};
 use axum::response::{IntoResponse, Response};
 use http_body::Body as _;
 use mindweave_eventlog::AppendError;
-use serde_json::json;
 use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 use utoipa::openapi::OpenApi as Document;

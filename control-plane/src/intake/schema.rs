@@ -22,7 +22,6 @@ pub(super) enum EventBatch {
 
 /// An event of another producer. Most fields have a default: see the usage event. Names of texts have at most 256 bytes.
 #[derive(Serialize, utoipa::ToSchema)]
-#[expect(dead_code, reason = "describes what is read without types")]
 pub(super) struct SentEvent {
     /// Any UUID; made if it is left out.
     #[schema(format = "uuid")]

@@ -14,7 +14,9 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use mindweave_eventlog::{Journal, JournalConfig, ReadLimits, Sequence};
 use mindweave_metering::{KeyId, OrgId, PriceBook, ProjectId};
-use mindweave_policy::{Fingerprint, KeyEntry, Principal, ProjectEntry, ProjectRules, Snapshot, SnapshotStore};
+use mindweave_policy::{
+    Fingerprint, KeyEntry, Principal, ProjectEntry, ProjectRules, Snapshot, SnapshotStore,
+};
 use serde_json::Value;
 use tempfile::TempDir;
 

@@ -8,7 +8,6 @@ use axum::{Extension, Json};
 use jiff::Timestamp;
 use mindweave_policy::Fingerprint;
 use serde::Serialize;
-use serde_json::json;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 

@@ -129,7 +129,8 @@ impl LiveEvents {
             (self.sender.subscribe(), follows.subscribe())
         };
         self.joined.notify_one();
-        let feed = Feed { receiver, viewer, project_id, event_type, stop, follows: Some(follows), _place: place };
+        let feed =
+            Feed { receiver, viewer, project_id, event_type, stop, follows: Some(follows), _place: place };
         Some(LiveBody { next: Box::pin(feed.next()) })
     }
 

@@ -4,6 +4,7 @@ mod batch_items;
 pub(crate) mod counters;
 mod decode;
 mod dims;
+mod exposition;
 mod feed;
 mod ingest;
 mod list;

@@ -7,11 +7,11 @@ use axum::http::HeaderMap;
 use axum::http::header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE};
 use axum::response::{IntoResponse, Response};
 use mindweave_metering::{EventId, EventType, Outcome};
-use serde_json::json;
 use serde_json::value::RawValue;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use super::exposition;
 use super::list::{EventFilter, Order, Place, event_list};
 use super::live::Viewer;
 use super::schema::{EventOutcome, EventShown, EventTypeWord};
@@ -52,7 +52,7 @@ enum ListOrder {
 
 /// The routes of this module.
 pub(crate) fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::new().routes(routes!(event_page)).routes(routes!(live))
+    OpenApiRouter::new().routes(routes!(event_page)).routes(routes!(live)).merge(exposition::routes())
 }
 
 /// Events, newest first. A page of large events ends early: go on while there is a `next_cursor`.

@@ -172,7 +172,8 @@ mod tests {
         full.key_id = Some(KeyId::new("k"));
         (full.cost_nano_usd, full.cost_usd) = (Some(NanoUsd(1)), Some("1".into()));
         let text = Some("x".into());
-        (full.certainty_reason, full.stop_reason, full.error_type) = (text.clone(), text.clone(), text.clone());
+        (full.certainty_reason, full.stop_reason, full.error_type) =
+            (text.clone(), text.clone(), text.clone());
         (full.request_id, full.message_id, full.service_tier) = (text.clone(), text.clone(), text.clone());
         (full.session_id, full.agent_id, full.parent_agent_id) = (text.clone(), text.clone(), text.clone());
         (full.request_class, full.ttft_ms) = (text, Some(1));

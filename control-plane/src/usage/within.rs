@@ -35,7 +35,8 @@ impl Within {
             sql.push(" AND id = ").push_bind(only);
         }
         reach.limit_to_projects(&mut sql, "id");
-        sql.push(" ORDER BY id LIMIT ").push_bind(i64::try_from(MAX_WALKED).unwrap_or(i64::MAX).saturating_add(1));
+        sql.push(" ORDER BY id LIMIT ")
+            .push_bind(i64::try_from(MAX_WALKED).unwrap_or(i64::MAX).saturating_add(1));
         let rows: Vec<(String,)> = sql
             .build_query_as()
             .fetch_all(db.readers())
@@ -112,19 +113,24 @@ mod tests {
     async fn the_events_of_few_projects_are_read_from_the_index_of_each() {
         let ledger = Ledger::new().await;
         let projects = ["prj_1", "prj_2", "prj_3"].map(str::to_owned).to_vec();
-        let plan = Within(Seen::Projects(projects)).select(matching, ORDER, 10).plan(ledger.db.readers()).await;
+        let plan =
+            Within(Seen::Projects(projects)).select(matching, ORDER, 10).plan(ledger.db.readers()).await;
         assert_eq!(plan.matches("usage_events_by_project (project_id=?").count(), 3, "{plan}");
         assert!(!plan.contains("SCAN usage_events"), "{plan}");
         let one = Within(Seen::Projects(vec!["prj_1".into()])).select(matching, ORDER, 10);
         let plan = one.plan(ledger.db.readers()).await;
-        assert!(plan.contains("usage_events_by_project (project_id=?") && !plan.contains("TEMP B-TREE"), "{plan}");
+        assert!(
+            plan.contains("usage_events_by_project (project_id=?") && !plan.contains("TEMP B-TREE"),
+            "{plan}"
+        );
     }
 
     #[tokio::test]
     async fn nothing_is_read_for_who_sees_nothing() {
         let ledger = Ledger::new().await;
         let sql = Within(Seen::Projects(Vec::new())).select(matching, ORDER, 10);
-        let rows: Vec<(i64, i64, String)> = sql.build_query_as().fetch_all(ledger.db.readers()).await.unwrap();
+        let rows: Vec<(i64, i64, String)> =
+            sql.build_query_as().fetch_all(ledger.db.readers()).await.unwrap();
         assert!(rows.is_empty());
     }
 }

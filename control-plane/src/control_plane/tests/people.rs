@@ -140,7 +140,10 @@ async fn commit(server: &Server, statements: Vec<sql::Query>) {
     let control_plane = &server.control_plane;
     let mut tx = control_plane.db.begin_write().await.unwrap();
     for statement in statements {
-        assert!(statement.execute(&mut *tx).await.unwrap().rows_affected() > 0, "a statement that does nothing");
+        assert!(
+            statement.execute(&mut *tx).await.unwrap().rows_affected() > 0,
+            "a statement that does nothing"
+        );
     }
     let revision = revision_raise(&mut tx).await.unwrap();
     tx.commit().await.unwrap();

@@ -4,7 +4,6 @@ use axum::Json;
 use axum::extract::State;
 use mindweave_metering::{Effect, VerdictRecord};
 use serde::Serialize;
-use serde_json::json;
 use std::sync::Arc;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;

@@ -9,7 +9,6 @@ use axum::extract::State;
 use jiff::{SignedDuration, Timestamp};
 use mindweave_metering::{EventId, PolicyId, VerdictKind, VerdictMode};
 use serde::Serialize;
-use serde_json::json;
 use tokio::time::Instant;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -118,9 +117,14 @@ async fn shadow(
     let (mut after, mut complete, mut seen_from) = (None, true, to);
     loop {
         // One reader a step: a whole summary takes longer than anybody may keep one.
-        let rows =
-            decided_list(&mut *app.db.begin_read_of(Divided::Events).await?, &filter.within, &filter.columns, after, STEP)
-                .await?;
+        let rows = decided_list(
+            &mut *app.db.begin_read_of(Divided::Events).await?,
+            &filter.within,
+            &filter.columns,
+            after,
+            STEP,
+        )
+        .await?;
         let exhausted = rows.len() < STEP;
         for (place, record) in rows {
             (after, seen_from) = (Some(place), record.timestamp);

@@ -5,11 +5,11 @@ use mindweave_metering::{LimitId, PolicyId, QuotaId};
 use sqlx::{AssertSqlSafe, FromRow};
 
 use super::record::Record;
+use crate::access::Reach;
 use crate::db::{
     Connection, Doing, StoreError,
     sql::{self, QueryBuilder},
 };
-use crate::access::Reach;
 use crate::governance::stored_specs::parse;
 use crate::usage::Within;
 

@@ -9,7 +9,6 @@ use mindweave_metering::{OrgId, PolicyId};
 use mindweave_policy::{
     BudgetUsage, OnError, PolicyInput, PolicyMode, PolicySpec, PrincipalInput, RequestInput, Snapshot,
 };
-use serde_json::json;
 use tokio::time::Instant;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -153,15 +152,17 @@ async fn checked_draft(
     snapshot: &Snapshot,
     draft: Draft,
 ) -> Result<(Arc<PolicySpec>, DraftAnswer), Problem> {
-    let Content { rego, data, .. } = draft
-        .content
-        .ok_or_else(|| Problem::new(Code::InvalidField, "policy.rego: is required"))?;
+    let Content { rego, data, .. } =
+        draft.content.ok_or_else(|| Problem::new(Code::InvalidField, "policy.rego: is required"))?;
     let checked = policy_check(&app.checker, rego, data).await?;
     let org_id = &asker.principal.org_id;
-    let replaced = draft
-        .replaces
-        .as_deref()
-        .and_then(|id| snapshot.governance.policies.iter().find(|policy| policy.id.as_str() == id && policy.org_id == *org_id));
+    let replaced = draft.replaces.as_deref().and_then(|id| {
+        snapshot
+            .governance
+            .policies
+            .iter()
+            .find(|policy| policy.id.as_str() == id && policy.org_id == *org_id)
+    });
     let spec = PolicySpec {
         id: PolicyId::new(draft.replaces.as_deref().unwrap_or(DRAFT)),
         org_id: org_id.clone(),

@@ -124,7 +124,8 @@ pub(super) async fn limit_list(
     sql.push_bind(after);
     limit_to_reach(&mut sql, reach, Bounded::Limits, db.engine());
     sql.push(" ORDER BY id LIMIT ").push_bind(i64::try_from(limit).unwrap_or(i64::MAX));
-    let rows: Vec<LimitRow> = sql.build_query_as().fetch_all(db.readers()).await.doing("listing rate limits")?;
+    let rows: Vec<LimitRow> =
+        sql.build_query_as().fetch_all(db.readers()).await.doing("listing rate limits")?;
     rows.into_iter().map(Limit::try_from).collect()
 }
 

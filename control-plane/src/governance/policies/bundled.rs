@@ -4,7 +4,7 @@ use axum::Json;
 use axum::extract::Path;
 use mindweave_policy::{BundledPolicy, bundled, bundled_policy};
 use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::Value;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 

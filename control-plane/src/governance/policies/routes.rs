@@ -7,7 +7,6 @@ use axum::http::header::LOCATION;
 use axum::response::IntoResponse;
 use mindweave_metering::PolicyId;
 use mindweave_policy::{PolicyMode, Subject};
-use serde_json::json;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 

@@ -175,11 +175,8 @@ async fn open(
     condition: &'static str,
 ) -> Result<(Policy, Permit), Problem> {
     let sql = format!("{SELECT} WHERE id = ?{condition}");
-    let row: Result<Option<PolicyRow>, StoreError> = sql::query_as(AssertSqlSafe(sql))
-        .bind(id)
-        .fetch_optional(&mut *tx)
-        .await
-        .doing("reading a policy");
+    let row: Result<Option<PolicyRow>, StoreError> =
+        sql::query_as(AssertSqlSafe(sql)).bind(id).fetch_optional(&mut *tx).await.doing("reading a policy");
     let missing = || Problem::not_found(KIND, id);
     let policy = Policy::try_from(row?.ok_or_else(missing)?)?;
     let permit = permit_of(tx, caller, (&policy.org_id, &policy.scope), need, missing).await?;

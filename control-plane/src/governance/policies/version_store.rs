@@ -122,7 +122,10 @@ pub(in crate::governance) async fn version_view(
     policy_id: &str,
     version: u64,
 ) -> Result<Option<Version>, StoreError> {
-    let sql = select(COLUMNS, "WHERE policy_id = ? AND version = ? AND EXISTS (SELECT 1 FROM policies WHERE id = policy_id AND org_id = ?)");
+    let sql = select(
+        COLUMNS,
+        "WHERE policy_id = ? AND version = ? AND EXISTS (SELECT 1 FROM policies WHERE id = policy_id AND org_id = ?)",
+    );
     let row: Option<VersionRow> = sql::query_as(sqlx::AssertSqlSafe(sql))
         .bind(policy_id)
         .bind(stored(version))
@@ -162,7 +165,10 @@ pub(super) async fn version_list(
     below: u64,
     limit: u64,
 ) -> Result<Vec<Version>, StoreError> {
-    let sql = select(COLUMNS, "WHERE policy_id = ? AND version < ? AND EXISTS (SELECT 1 FROM policies WHERE id = policy_id AND org_id = ?) ORDER BY version DESC LIMIT ?");
+    let sql = select(
+        COLUMNS,
+        "WHERE policy_id = ? AND version < ? AND EXISTS (SELECT 1 FROM policies WHERE id = policy_id AND org_id = ?) ORDER BY version DESC LIMIT ?",
+    );
     let rows: Vec<VersionRow> = sql::query_as(sqlx::AssertSqlSafe(sql))
         .bind(policy_id)
         .bind(stored(below))

@@ -105,8 +105,7 @@ pub(super) async fn read_quota(
         Some(before) if !fields.given("name") => before.name.clone(),
         _ => fields.required_text("name").into(),
     };
-    let scope =
-        scope_read(tx, org_id, fields, Scopes::Counted, before.map(|before| &before.scope)).await?;
+    let scope = scope_read(tx, org_id, fields, Scopes::Counted, before.map(|before| &before.scope)).await?;
     let unit = required(fields, "unit", &UNITS, before.map(|before| before.unit), QuotaUnit::Requests);
     let window = required(fields, "window", &WINDOWS, before.map(|before| before.window), QuotaWindow::Day);
     let limit = read_limit(fields, unit, before);

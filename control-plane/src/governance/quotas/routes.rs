@@ -8,7 +8,6 @@ use axum::http::StatusCode;
 use axum::http::header::LOCATION;
 use axum::response::IntoResponse;
 use mindweave_metering::{OrgId, QuotaId};
-use serde_json::json;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -71,12 +70,8 @@ async fn quota_create(
     let quota = Quota { spec, created_at: now, updated_at: now };
     store::quota_insert(&mut tx, &permit, &quota).await.map_err(|error| name_taken(error, KIND))?;
     let id = quota.spec.id.clone();
-    audit::record(
-        &mut tx,
-        &caller,
-        permit.change("quota.created", "quota", id.as_str()).after(&quota.spec),
-    )
-    .await?;
+    audit::record(&mut tx, &caller, permit.change("quota.created", "quota", id.as_str()).after(&quota.spec))
+        .await?;
     let (answer, warning) = seeded(&app, &mut tx, quota).await?;
     commit(&app, tx).await?;
     let location = [(LOCATION, format!("/governance/quotas/{id}"))];

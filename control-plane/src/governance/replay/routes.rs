@@ -6,7 +6,6 @@ use jiff::{SignedDuration, Timestamp};
 use mindweave_metering::{OrgId, PolicyId};
 use mindweave_policy::{PolicyFault, PolicyReport, PolicySpec, SubjectKind};
 use serde::Serialize;
-use serde_json::json;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 

@@ -70,9 +70,12 @@ fn a_key_is_found_in_each_of_its_places_and_only_while_it_is_in_force() {
     ] {
         assert_eq!(who(headers), Some(false), "{headers:?}");
     }
-    for headers in
-        [[].as_slice(), &[("x-api-key", "mw_2")], &[("x-api-key", "mw_old")], &[("authorization", "Basic mw_1")]]
-    {
+    for headers in [
+        [].as_slice(),
+        &[("x-api-key", "mw_2")],
+        &[("x-api-key", "mw_old")],
+        &[("authorization", "Basic mw_1")],
+    ] {
         assert_eq!(who(headers), None, "{headers:?}");
     }
 }
@@ -91,7 +94,11 @@ fn whoever_delivers_for_some_projects_reaches_no_other_by_its_id_or_by_a_key_of_
         assert_eq!(office.refuse(&member, &event(&foreign)), ["/project_id"], "{foreign}");
     }
     let own = office.accept(&member, &event(&json!({ "project_id": "prj_2", "key_id": "key_1" })));
-    assert_eq!((&own["org_id"], &own["team_id"]), (&json!("org_2"), &Value::Null), "nothing of the foreign key");
+    assert_eq!(
+        (&own["org_id"], &own["team_id"]),
+        (&json!("org_2"), &Value::Null),
+        "nothing of the foreign key"
+    );
     let other_org = event(&json!({ "project_id": "prj_2", "org_id": "org_1" }));
     assert_eq!(office.refuse(&member, &other_org), ["/org_id"]);
     let ids = |caller: &Caller| {

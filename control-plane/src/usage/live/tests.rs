@@ -31,7 +31,12 @@ impl Watched {
 
     /// A stream that has begun.
     async fn subscribe(&self, project_id: Option<&str>) -> Stream {
-        let body = self.ledger.live.subscribe(Viewer::unlimited(), project_id.map(str::to_owned), None, self.tasks.stop());
+        let body = self.ledger.live.subscribe(
+            Viewer::unlimited(),
+            project_id.map(str::to_owned),
+            None,
+            self.tasks.stop(),
+        );
         let mut stream = Stream(Box::pin(body.unwrap()));
         assert_eq!(stream.piece().await.as_deref(), Some(&b": subscribed\n\n"[..]));
         stream

@@ -47,8 +47,9 @@ impl Viewer {
     /// 403 for who sees no project's usage.
     pub(crate) async fn new(db: &Db, caller: &Caller, token: Option<&[u8]>) -> Result<Self, Problem> {
         let reach = caller.reach(NEED)?;
-        let nothing =
-            || Problem::new(Code::Forbidden, format!("no role of yours allows this anywhere; it takes {NEED}"));
+        let nothing = || {
+            Problem::new(Code::Forbidden, format!("no role of yours allows this anywhere; it takes {NEED}"))
+        };
         if reach.is_nothing() {
             return Err(nothing());
         }
@@ -109,7 +110,8 @@ impl Viewer {
 
 /// What they see now; `None`: nothing any more.
 async fn looked_at(watched: &Watched) -> Result<Option<Seen>, StoreError> {
-    let Some(Resolved { actor, grants, scopes }) = identity::resolve(&watched.db, &watched.token).await? else {
+    let Some(Resolved { actor, grants, scopes }) = identity::resolve(&watched.db, &watched.token).await?
+    else {
         return Ok(None);
     };
     let caller = Caller::new(actor, grants, scopes, Arc::clone(&watched.origin));
