@@ -96,3 +96,59 @@ pub(super) struct PolicyNote {
     column: Option<u32>,
     message: String,
 }
+
+#[cfg(test)]
+mod tests {
+    use mindweave_metering::{Effect, VerdictKind, VerdictMode};
+    use mindweave_policy::{
+        LimitMetric, OnError, OnStale, PolicyMode, QuotaAction, QuotaUnit, QuotaWindow, Reserve,
+    };
+    use serde::Serialize;
+    use serde_json::Value;
+
+    use super::*;
+
+    #[track_caller]
+    fn assert_words<D: PartialSchema>(words: &[impl Serialize]) {
+        let described = serde_json::to_value(D::schema()).unwrap();
+        assert_eq!(described["enum"], serde_json::to_value(words).unwrap());
+    }
+
+    #[test]
+    fn the_description_has_the_words_that_answers_have() {
+        use LimitMetric::{
+            ConcurrentRequests, InputTokensPerMinute, OutputTokensPerMinute, RequestsPerMinute,
+            TokensPerMinute,
+        };
+        let metrics = [
+            RequestsPerMinute,
+            InputTokensPerMinute,
+            OutputTokensPerMinute,
+            TokensPerMinute,
+            ConcurrentRequests,
+        ];
+        assert_words::<LimitMetricWord>(&metrics);
+        assert_words::<QuotaUnitWord>(&[QuotaUnit::Requests, QuotaUnit::Tokens, QuotaUnit::Cost]);
+        let windows =
+            [QuotaWindow::Minute, QuotaWindow::Hour, QuotaWindow::Day, QuotaWindow::Week, QuotaWindow::Month];
+        assert_words::<QuotaWindowWord>(&windows);
+        assert_words::<QuotaActionWord>(&[QuotaAction::Block, QuotaAction::Warn]);
+        assert_words::<ReserveWord>(&[Reserve::Max, Reserve::Expected]);
+        assert_words::<OnErrorWord>(&[OnError::Deny, OnError::Allow]);
+        assert_words::<OnStaleWord>(&[OnStale::Open, OnStale::Closed, OnStale::Capped]);
+        assert_words::<PolicyModeWord>(&[PolicyMode::Enforce, PolicyMode::Shadow, PolicyMode::Off]);
+        assert_words::<EffectWord>(&[Effect::Allow, Effect::Deny]);
+        assert_words::<VerdictKindWord>(&[VerdictKind::Deny, VerdictKind::Warn]);
+        assert_words::<VerdictModeWord>(&[VerdictMode::Enforce, VerdictMode::Shadow]);
+    }
+
+    #[test]
+    fn a_scope_is_described_as_one_entry() {
+        let described = serde_json::to_value(Scope::schema()).unwrap();
+        assert_eq!(
+            (&described["minProperties"], &described["maxProperties"]),
+            (&Value::from(1), &Value::from(1))
+        );
+        assert_eq!(described["additionalProperties"], Value::from(false));
+    }
+}
