@@ -31,6 +31,26 @@ fn an_auditor_reads_everything_and_writes_nothing() {
 }
 
 #[test]
+fn a_role_covers_what_it_may_do_all_of() {
+    use Role::{Admin, Auditor, Billing, Developer, Owner};
+    let covered = |role: Role| ROLES.into_iter().filter(|other| role.covers(*other)).collect::<Vec<_>>();
+    assert_eq!(covered(Owner), ROLES);
+    assert_eq!(covered(Admin), [Admin, Developer, Billing, Auditor], "an admin makes no owner");
+    for role in [Developer, Billing, Auditor] {
+        assert_eq!(covered(role), [role]);
+        assert!(!role.allows(Access::write(Area::Members)), "and gives none");
+    }
+    for (role, other) in ROLES.into_iter().flat_map(|role| ROLES.map(|other| (role, other))) {
+        for access in AREAS.into_iter().flat_map(|area| [Access::read(area), Access::write(area)]) {
+            assert!(
+                !role.covers(other) || role.allows(access) || !other.allows(access),
+                "{role:?} {other:?}"
+            );
+        }
+    }
+}
+
+#[test]
 fn a_role_in_a_team_or_project_holds_there_only() {
     let grants = Grants(vec![
         Grant { org_id: "org_a".into(), place: Place::Team("team_1".into()), role: Role::Admin },

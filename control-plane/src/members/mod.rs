@@ -7,6 +7,8 @@ mod id;
 mod list;
 mod routes;
 mod store;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use bind::{MANUAL, Source, may_give, role_accept, role_bind, role_unbind, roles_from_sign_on};
 pub(crate) use edit::read_role;
