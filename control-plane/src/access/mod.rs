@@ -20,5 +20,5 @@ pub(crate) use grants::{Grant, Grants, Place};
 pub(crate) use permit::{InstallationPermit, OrgPermit, PlacePermit, ProjectPermit, TeamPermit};
 pub(crate) use reach::Reach;
 pub(crate) use role::{ROLES, Role};
-pub(crate) use scope::{Access, Area, Scopes, Verb};
+pub(crate) use scope::{Access, Area, Scopes};
 pub(crate) use store::{grants_read, place_exists};

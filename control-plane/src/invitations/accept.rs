@@ -23,19 +23,17 @@ pub(crate) struct Accepted {
     pub(crate) role: Role,
 }
 
-/// Whom an invitation is for that can still be accepted.
-#[derive(Clone, Debug)]
+/// An invitation that can still be accepted.
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Invited {
-    /// As the inviter wrote it.
-    pub(crate) email: String,
     /// Whether the token went to this address only: whoever has it then reads mail of it. Otherwise the inviter saw the token.
     pub(crate) mailed: bool,
 }
 
-/// Whom the invitation with this token is for. `None`: there is none that can still be accepted.
+/// The invitation with this token. `None`: there is none that can still be accepted.
 pub(crate) async fn invited(tx: &mut Connection, token: &str) -> Result<Option<Invited>, StoreError> {
     let open = store::open_find(tx, &Fingerprint::of(token.as_bytes()), clock::now()).await?;
-    Ok(open.map(|open| Invited { email: open.email, mailed: open.mailed != 0 }))
+    Ok(open.map(|open| Invited { mailed: open.mailed != 0 }))
 }
 
 /// Accepts an invitation for a person whose address is the invited one; whether it was verified the caller of this has asked. The transaction
@@ -52,7 +50,7 @@ pub(crate) async fn accept(
 ) -> Result<Accepted, Problem> {
     let now = clock::now();
     let open = store::open_find(tx, &Fingerprint::of(token.as_bytes()), now).await?.ok_or_else(invalid)?;
-    if !store::address_of(tx, user_id).await?.is_some_and(|address| address.key == open.email_key) {
+    if store::address_of(tx, user_id).await?.is_none_or(|address| address.key != open.email_key) {
         let detail = "this invitation is for another e-mail address than yours";
         return Err(Problem::new(Code::InvitationForAnother, detail));
     }

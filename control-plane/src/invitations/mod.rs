@@ -6,5 +6,5 @@ mod mail;
 mod routes;
 mod store;
 
-pub(crate) use accept::{Accepted, accept, invited};
+pub(crate) use accept::{accept, invited};
 pub(crate) use routes::routes;

@@ -14,4 +14,4 @@ pub(crate) use bind::{MANUAL, Source, may_give, role_accept, role_bind, role_unb
 pub(crate) use edit::read_role;
 pub(crate) use id::generate as id_generate;
 pub(crate) use routes::routes;
-pub(crate) use store::{Binding, bindings_of};
+pub(crate) use store::bindings_of;

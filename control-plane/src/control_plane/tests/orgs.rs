@@ -154,7 +154,7 @@ async fn statements_add_up_by_project_and_model() {
     let path = format!("{org}/invoices");
     let statements = server.client.pages(&path, 1, || {});
     assert_eq!(statements.len(), 2, "{statements:?}");
-    let [newest, oldest] = statements.as_slice() else { unreachable!() };
+    let [newest, oldest] = statements.as_slice() else { panic!("{statements:?}") };
     assert_eq!((newest["to"].clone(), newest["from"].clone()), (newest["to"].clone(), oldest["to"].clone()));
     let expected = [
         ("batch opus".to_owned(), 100),

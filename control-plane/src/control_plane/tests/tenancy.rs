@@ -3,7 +3,7 @@
 use mindweave_policy::Fingerprint;
 use serde_json::{Value, json};
 
-use super::people::new_id;
+use super::people::{new_id, project};
 use super::*;
 use crate::clock;
 use crate::db::sql;
@@ -124,8 +124,8 @@ impl Tenant {
         assert_eq!(team.status, 201, "{}", team.body);
         let team = format!("/teams/{}", team.body["id"].as_str().unwrap());
         let team_id = team.trim_start_matches("/teams/");
-        let project = super::people::project(server, id, Some(team_id), "checkout").await;
-        let other = super::people::project(server, id, None, "search").await;
+        let project = project(server, id, Some(team_id), "checkout").await;
+        let other = project(server, id, None, "search").await;
         let bystander = Person::in_role(server, &format!("/projects/{other}"), "auditor").await;
         Self { org, team, project: format!("/projects/{project}"), bystander }
     }

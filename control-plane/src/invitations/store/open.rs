@@ -16,7 +16,6 @@ use crate::stored::timestamp;
 pub(in crate::invitations) struct Open {
     pub(in crate::invitations) id: String,
     pub(in crate::invitations) org_id: String,
-    pub(in crate::invitations) email: String,
     pub(in crate::invitations) email_key: String,
     place: String,
     place_id: String,
@@ -42,7 +41,7 @@ pub(in crate::invitations) async fn open_find(
     now: Timestamp,
 ) -> Result<Option<Open>, StoreError> {
     sql::query_as(
-        "SELECT i.id, i.org_id, i.email, i.email_key, i.place, i.place_id, i.role, i.mailed, i.invited_by
+        "SELECT i.id, i.org_id, i.email_key, i.place, i.place_id, i.role, i.mailed, i.invited_by
          FROM invitations i JOIN orgs o ON o.id = i.org_id
          WHERE i.fingerprint = ? AND i.expires_at > ? AND i.accepted_at IS NULL AND i.revoked_at IS NULL
              AND o.deleted_at IS NULL",
