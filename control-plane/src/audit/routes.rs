@@ -166,7 +166,7 @@ struct Exported {
     get, path = "/audit/export", tag = "audit", operation_id = "audit_export",
     params(
         ("org_id" = Option<String>, Query, description = "`org_..`, or `installation`"),
-        ("format" = Option<Format>, Query, description = "`jsonl`, or `csv`, which cannot be verified [default: jsonl]"),
+        ("format" = inline(Option<Format>), Query, description = "`jsonl`, or `csv`, which cannot be verified [default: jsonl]"),
         ("after" = Option<i64>, Query, minimum = 0, description = "Only entries behind the one of this number"),
     ),
     responses((status = 200, description = "The export", content((String = "application/jsonl"), (String = "text/csv")))),

@@ -9,6 +9,8 @@ pub(super) struct Shape<'a> {
     pub(super) guarded: bool,
     pub(super) path_parameters: bool,
     pub(super) query_parameters: bool,
+    /// Whether a parameter of the query names a thing.
+    pub(super) query_ids: bool,
     pub(super) body: bool,
 }
 
@@ -29,7 +31,7 @@ impl Shape<'_> {
         match status {
             400 => sent,
             401 | 403 => self.guarded,
-            404 => self.path_parameters,
+            404 => self.path_parameters || self.query_ids || self.body,
             409 => self.takes_key(),
             412 => self.takes_condition(),
             413 | 415 => self.body,

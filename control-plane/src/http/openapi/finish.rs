@@ -7,6 +7,7 @@ use utoipa::openapi::OpenApi as Document;
 
 use super::errors::{self, Shape};
 use super::tags::TAGS;
+use crate::http::{DEFAULT_PAGE, MAX_PAGE};
 
 const METHODS: [&str; 5] = ["get", "post", "put", "patch", "delete"];
 
@@ -64,26 +65,52 @@ fn complete(operation: Operation<'_>) {
         guarded: access != "public",
         path_parameters: path.contains('{'),
         query_parameters: has_parameter("query"),
+        query_ids: names_thing(value),
         body: value.contains_key("requestBody"),
     };
     let security = if shape.guarded { json!([{ "bearer": [] }]) } else { json!([]) };
     value.insert("security".to_owned(), security);
-    let mut parameters = Vec::new();
+    parameters(value);
+    let mut more = Vec::new();
     if shape.takes_key() {
-        parameters.push(json!({ "$ref": "#/components/parameters/IdempotencyKey" }));
+        more.push(json!({ "$ref": "#/components/parameters/IdempotencyKey" }));
     }
     if shape.takes_condition() {
-        parameters.push(json!({ "$ref": "#/components/parameters/IfMatch" }));
+        more.push(json!({ "$ref": "#/components/parameters/IfMatch" }));
     }
     if method == "get" && path.ends_with('}') {
-        parameters.push(json!({ "$ref": "#/components/parameters/IfNoneMatch" }));
+        more.push(json!({ "$ref": "#/components/parameters/IfNoneMatch" }));
     }
-    if !parameters.is_empty()
+    if !more.is_empty()
         && let Some(all) = value.entry("parameters").or_insert_with(|| json!([])).as_array_mut()
     {
-        all.extend(parameters);
+        all.extend(more);
     }
     answers(value, &shape, path.ends_with('}'));
+}
+
+/// Whether a parameter of the query is an id.
+fn names_thing(operation: &Map<String, Value>) -> bool {
+    let parameters = operation.get("parameters").and_then(Value::as_array);
+    parameters.into_iter().flatten().any(|parameter| {
+        let text = |name: &str| parameter.get(name).and_then(Value::as_str).unwrap_or_default();
+        text("in") == "query" && text("name").ends_with("_id")
+    })
+}
+
+/// Says of parameters of queries what is true of all: an empty one is the same as none, and pages have one bound.
+fn parameters(operation: &mut Map<String, Value>) {
+    let parameters = operation.get_mut("parameters").and_then(Value::as_array_mut);
+    for parameter in parameters.into_iter().flatten().filter_map(Value::as_object_mut) {
+        if parameter.get("in").and_then(Value::as_str) != Some("query") {
+            continue;
+        }
+        parameter.insert("allowEmptyValue".to_owned(), Value::Bool(true));
+        if parameter.get("name").and_then(Value::as_str) == Some("limit") {
+            let schema = json!({ "type": "integer", "minimum": 1, "maximum": MAX_PAGE, "default": DEFAULT_PAGE });
+            parameter.insert("schema".to_owned(), schema);
+        }
+    }
 }
 
 /// Adds errors that the operation does not describe itself, and the headers of all answers.

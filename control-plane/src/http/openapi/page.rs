@@ -76,7 +76,7 @@ fn contents(tag: &str, operations: &[Operation<'_>]) -> Markup {
     html! {
         li {
             details {
-                summary { a href={ "#tag-" (tag) } { (tag) } }
+                summary { a href={ "#tag-" (anchor(tag)) } { (tag) } }
                 ul {
                     @for operation in operations.iter().filter(|operation| operation.tag() == tag) {
                         li { a href={ "#" (operation.id()) } { (method(operation.method)) " " (broken(operation.path)) } }
@@ -87,11 +87,16 @@ fn contents(tag: &str, operations: &[Operation<'_>]) -> Markup {
     }
 }
 
+/// The part of a link that stands for a tag.
+fn anchor(tag: &str) -> String {
+    tag.replace(' ', "-")
+}
+
 fn section(tag: &Value, operations: &[Operation<'_>]) -> Markup {
     let name = text(tag, &["name"]);
     html! {
         section {
-            h2 id={ "tag-" (name) } { a.anchor href={ "#tag-" (name) } { (name) } }
+            h2 id={ "tag-" (anchor(name)) } { a.anchor href={ "#tag-" (anchor(name)) } { (name) } }
             (prose(text(tag, &["description"])))
             @for operation in operations.iter().filter(|operation| operation.tag() == name) {
                 (operation_view(operation))
