@@ -198,6 +198,20 @@ async fn the_page_shows_every_operation_and_needs_nothing_of_elsewhere() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn every_code_of_an_error_is_documented() {
+    let server = on_a_file(Server::start()).await;
+    let description = server.description();
+    let codes = description["components"]["schemas"]["ProblemCode"]["enum"].as_array().unwrap();
+    assert!(codes.len() > 30, "{codes:?}");
+    let documentation =
+        std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/api.md")).unwrap();
+    for code in codes {
+        let row = format!("\n| `{}` | ", code.as_str().unwrap());
+        assert!(documentation.contains(&row), "docs/api.md has no row that begins with {row}");
+    }
+}
+
 async fn versions_are_told_and_changes_can_be_made_to_depend_on_them() {
     let server = Server::start().await;
     let org = server.client.get("/orgs").body["data"][0]["id"].as_str().unwrap().to_owned();
