@@ -6,7 +6,11 @@ use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use mindweave_policy::Secret;
+use ring::digest::{SHA256, digest};
+use ring::rand::{SecureRandom, SystemRandom};
 use serde_json::{Value, json};
 
 use crate::cli::{Login, WhoAmI};
@@ -175,18 +179,32 @@ fn by_browser(client: &Client, provider: &str) -> anyhow::Result<Secret> {
     let listener =
         TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("cannot listen for the browser's return")?;
     let port = listener.local_addr()?.port();
+    let verifier = verifier()?;
+    let challenge = URL_SAFE_NO_PAD.encode(digest(&SHA256, verifier.expose_secret().as_bytes()));
     writeln!(
         io::stderr(),
-        "Open this in a browser of this machine:\n\n  {}/auth/oauth/{provider}?return_to=http%3A%2F%2F127.0.0.1%3A{port}%2F\n",
+        "Open this in a browser of this machine:\n\n  {}/auth/oauth/{provider}?return_to=http%3A%2F%2F127.0.0.1%3A{port}%2F&code_challenge={challenge}\n",
         client.base()
     )?;
     loop {
         let (stream, _) = listener.accept()?;
         if let Some(code) = returned(stream)? {
-            let answer = client.post("/auth/oauth/token", &json!({ "code": code.expose_secret() }))?;
+            let answer = client.post(
+                "/auth/oauth/token",
+                &json!({ "code": code.expose_secret(), "code_verifier": verifier.expose_secret() }),
+            )?;
             return session_of(client, answer);
         }
     }
+}
+
+/// What proves that the code was asked for here: other programs of this machine can see the port, and other pages can call it (RFC 7636).
+fn verifier() -> anyhow::Result<Secret> {
+    const BYTES: usize = 32;
+    let mut random = [0; BYTES];
+    let filled = SystemRandom::new().fill(&mut random);
+    ensure!(filled.is_ok(), "the operating system gave no random bytes");
+    Ok(Secret::new(URL_SAFE_NO_PAD.encode(random)))
 }
 
 /// The code with which a browser came back. `None`: it asked for something else, as browsers do.
