@@ -85,9 +85,12 @@ async fn providers(State(app): State<App>, mut query: Parameters) -> Result<Json
     params(
         ("provider" = String, Path, description = "Its id"),
         ("return_to" = Option<String>, Query, description = "A path of this site, or `http://127.0.0.1:PORT/..` of a program on this machine"),
-        ("code_challenge" = Option<String>, Query, description = "S256 of a secret that is shown when the code is exchanged (RFC 7636); required for a program"),
+        ("code_challenge" = Option<String>, Query, description = "S256 of a secret that is shown when the code is exchanged (RFC 7636); required for a program", pattern = "^[A-Za-z0-9_-]{43}$"),
     ),
-    responses((status = 302, description = "To the provider")),
+    responses(
+        (status = 302, description = "To the provider"),
+        (status = 502, description = "The provider cannot be used now"),
+    ),
     extensions(("x-access" = json!("public"))),
 )]
 async fn sign_on_start(
@@ -141,6 +144,8 @@ fn keep(response: &mut Response, cookie: Option<(axum::http::HeaderName, HeaderV
     responses(
         (status = 200, body = SignedOn),
         (status = 303, description = "To `return_to`"),
+        (status = 403, description = "Nobody was signed in"),
+        (status = 502, description = "The provider cannot be used now"),
     ),
     extensions(("x-access" = json!("public"))),
 )]
@@ -235,7 +240,7 @@ struct LinkRequest {
     post, path = "/auth/oauth/{provider}/link", tag = "auth", operation_id = "sign_on_link",
     params(("provider" = String, Path, description = "Its id")),
     request_body = LinkRequest,
-    responses((status = 200, body = LinkStart)),
+    responses((status = 200, body = LinkStart), (status = 502, description = "The provider cannot be used now")),
     extensions(("x-access" = json!("self"))),
 )]
 pub(super) async fn sign_on_link(

@@ -16,6 +16,8 @@ mod refusal;
 mod return_to;
 mod routes;
 mod store;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use calls::SignOn;
 pub(crate) use flow_routes::routes as public_routes;

@@ -15,6 +15,7 @@ use crate::audit::{self, Chain, Change};
 use crate::clock;
 use crate::db::Connection;
 use crate::http::problem::Problem;
+use crate::identity::session::acting_as;
 use crate::identity::users::{self, Account, NewUser};
 use crate::members::roles_from_sign_on;
 
@@ -33,7 +34,7 @@ pub(super) async fn admit(
     if let Err(refusal) = check_address(provider, person) {
         // Who may not come in by it any more has nothing from it any more.
         if let Some(user_id) = known {
-            roles_from_sign_on(tx, &permit, &user_id, &provider.id, &[]).await?;
+            apply_roles(tx, &permit, provider, &user_id, Vec::new()).await?;
         }
         return Ok(Err(refusal));
     }
@@ -59,7 +60,7 @@ pub(super) async fn admit(
     if provider.settings.provisioning == Provisioning::MembersOnly && !before.is_here() {
         return Ok(Err(Refusal::NotAMember));
     }
-    roles_from_sign_on(tx, &permit, user_id, &provider.id, &roles).await?;
+    apply_roles(tx, &permit, provider, user_id, roles).await?;
     if !person_store::membership(tx, user_id, &provider.org_id).await?.is_here() {
         return Ok(Err(Refusal::NoRole));
     }
@@ -80,15 +81,13 @@ pub(super) async fn link(
         Some(other) if other != user_id => return Ok(Err(Refusal::IdentityTaken)),
         _ => {}
     }
-    match users::account_by_id(tx, user_id).await? {
-        Some(account) if !account.disabled => {}
-        _ => return Ok(Err(Refusal::Disabled)),
-    }
+    let account = users::account_by_id(tx, user_id).await?.filter(|account| !account.disabled);
+    let Some(Account { user, .. }) = account else { return Ok(Err(Refusal::Disabled)) };
     person_store::identity_note(tx, identity, user_id, &provider.id, clock::now()).await?;
     let change = Change::new(Chain::Installation, "user.identity_linked", "user", user_id);
     let shown = serde_json::json!({ "provider_id": provider.id, "issuer": provider.issuer });
-    audit::record(tx, caller, change.after(&shown)).await?;
-    Ok(Ok(user_id.to_owned()))
+    audit::record(tx, &acting_as(caller, &user, None), change.after(&shown)).await?;
+    Ok(Ok(user.id))
 }
 
 /// What a mapping of groups does, MindWeave does itself; the request it does it in is the person's.
@@ -111,6 +110,28 @@ fn roles(provider: &Provider, person: &Person) -> Vec<(Place, Role)> {
         roles.push((Place::Org, role));
     }
     roles
+}
+
+/// Makes somebody's roles what their groups give. Who would be the last owner to go stays one.
+async fn apply_roles(
+    tx: &mut Connection,
+    permit: &OrgPermit,
+    provider: &Provider,
+    user_id: &str,
+    mut roles: Vec<(Place, Role)>,
+) -> Result<(), Problem> {
+    let owner = (Place::Org, Role::Owner);
+    if !roles.contains(&owner)
+        && person_store::is_last_owner_by(tx, permit.org_id(), user_id, &provider.id).await?
+    {
+        tracing::warn!(
+            org_id = permit.org_id(),
+            user_id,
+            "the last owner left the group of owners, and stays one"
+        );
+        roles.push(owner);
+    }
+    roles_from_sign_on(tx, permit, user_id, &provider.id, &roles).await
 }
 
 /// Whether somebody with this address may come in by this provider.

@@ -94,3 +94,22 @@ pub(super) async fn membership(
     .await
     .doing("looking where somebody has roles")
 }
+
+/// Whether somebody owns the organisation by a provider's groups, and nobody else owns it, nor they by another way.
+pub(super) async fn is_last_owner_by(
+    tx: &mut Connection,
+    org_id: &str,
+    user_id: &str,
+    provider_id: &str,
+) -> Result<bool, StoreError> {
+    let owners: Vec<(String, String)> = sql::query_as(
+        "SELECT b.principal_id, b.source FROM role_bindings b JOIN users u ON u.id = b.principal_id
+         WHERE b.org_id = ? AND b.place = 'org' AND b.role = 'owner' AND u.disabled_at IS NULL AND u.erased_at IS NULL
+         ORDER BY b.id LIMIT 2",
+    )
+    .bind(org_id)
+    .fetch_all(tx)
+    .await
+    .doing("looking for owners")?;
+    Ok(matches!(owners.as_slice(), [(user, source)] if user == user_id && source == provider_id))
+}

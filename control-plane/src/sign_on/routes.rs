@@ -9,6 +9,7 @@ use mindweave_policy::Secret;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use super::person_store::is_last_owner_by;
 use super::provider::{MappedRole, Provider, Provisioning, Settings};
 use super::read::{SecretChange, read_id, read_provider};
 use super::store::{self, Stored};
@@ -286,11 +287,11 @@ async fn sign_on_delete(
     end_sessions(&mut tx, &permit, &id).await?;
     let system = super::person::system_permit(&mut tx, &caller, &org_id).await?;
     for user_id in store::people_with_roles(&mut tx, &permit, &id).await? {
+        if is_last_owner_by(&mut tx, permit.org_id(), &user_id, &id).await? {
+            let detail = "the last owner of the organisation is one by this provider's groups: make somebody an owner by hand first";
+            return Err(Problem::new(Code::LastOwner, detail));
+        }
         roles_from_sign_on(&mut tx, &system, &user_id, &id, &[]).await?;
-    }
-    if !store::people_with_roles(&mut tx, &permit, &id).await?.is_empty() {
-        let detail = "the last owner of the organisation is one by this provider's groups: make somebody an owner by hand first";
-        return Err(Problem::new(Code::LastOwner, detail));
     }
     store::provider_delete(&mut tx, &permit, &id).await?;
     let change = Change::new(Chain::Org(permit.org_id()), "sign_on.deleted", KIND, &id);

@@ -176,8 +176,8 @@ impl OidcError {
         match self {
             Self::Issuer(_) => "issuer_invalid",
             Self::Fetch { fault: FetchFault::Timeout, .. } => "provider_timeout",
-            Self::Fetch { .. } => "provider_away",
-            Self::Metadata(_) => "provider_unfit",
+            Self::Fetch { .. } if self.is_away() => "provider_away",
+            Self::Fetch { .. } | Self::Metadata(_) => "provider_unfit",
             Self::Refused(_) => "code_refused",
             Self::OtherIssuerAnswered => "issuer_mismatch",
             Self::Token(fault) => fault.reason(),
