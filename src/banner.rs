@@ -29,6 +29,8 @@ pub(crate) struct Banner<'a> {
     pub(crate) data_dir: &'a Path,
     /// How to watch: `--config` and the like included.
     pub(crate) watch: String,
+    /// Makes the first owner, while there is nobody.
+    pub(crate) owner_link: Option<&'a str>,
 }
 
 impl Banner<'_> {
@@ -56,8 +58,19 @@ impl Banner<'_> {
         writeln!(out)?;
         writeln!(out, "  {watch}")?;
         writeln!(out)?;
+        if let Some(link) = self.owner_link {
+            print_owner_link(out, link)?;
+        }
         out.flush()
     }
+}
+
+/// Says how to become the owner.
+pub(crate) fn print_owner_link(out: &mut (impl Write + ?Sized), link: &str) -> io::Result<()> {
+    writeln!(out, "Nobody has an account yet. This link makes the owner's; it works once, for a day:")?;
+    writeln!(out)?;
+    writeln!(out, "  {link}")?;
+    writeln!(out)
 }
 
 #[cfg(test)]
@@ -74,6 +87,7 @@ mod tests {
             upstream: "https://api.anthropic.com",
             data_dir: Path::new("./mindweave-data"),
             watch: "mindweave usage --follow".to_owned(),
+            owner_link: Some("http://localhost:3000/auth/setup?token=mwo_x"),
         };
         let mut out = Vec::new();
         banner.print(&mut out).unwrap();
@@ -85,6 +99,7 @@ mod tests {
             "  export CLAUDE_CODE_ENABLE_GATEWAY_MODEL_DISCOVERY=1",
             "  export CLAUDE_CODE_GATEWAY_HINT_HEADERS=1",
             "  mindweave usage --follow",
+            "  http://localhost:3000/auth/setup?token=mwo_x",
             "  data     ./mindweave-data",
         ] {
             assert!(text.lines().any(|found| found == line), "missing: {line}\n{text}");

@@ -13,6 +13,8 @@ use rustix::fs::{FlockOperation, flock};
 pub(crate) const ADMIN_TOKEN_FILE: &str = "admin-token";
 /// Holds the key that stored secrets are encrypted with.
 pub(crate) const MASTER_KEY_FILE: &str = "master-key";
+/// The link that makes the first owner, while there is nobody.
+pub(crate) const OWNER_LINK_FILE: &str = "owner-link";
 /// Holds the token with which proxies call the control plane.
 pub(crate) const PROXY_TOKEN_FILE: &str = "proxy-token";
 /// Locked by the server that uses the folder. Holds its process id, for people.
@@ -128,6 +130,22 @@ impl DataDir {
     /// Where the folder's proxy token is.
     pub(crate) fn proxy_token_file(&self) -> PathBuf {
         self.path.join(PROXY_TOKEN_FILE)
+    }
+
+    /// Leaves the link that makes the first owner for whoever may read this folder, or takes away one that is over.
+    ///
+    /// # Errors
+    /// When the file cannot be written or removed.
+    pub(crate) fn leave_owner_link(&self, link: Option<&Secret>) -> Result<(), DataDirError> {
+        let path = self.path.join(OWNER_LINK_FILE);
+        let left = match link {
+            Some(link) => write_private(&path, link.expose_secret()),
+            None => match fs::remove_file(&path) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+                removed => removed,
+            },
+        };
+        left.map_err(|cause| DataDirError::File { path, cause })
     }
 
     /// The folder.
@@ -294,6 +312,21 @@ mod tests {
         assert!(refused.contains(&format!("process {}", std::process::id())), "{refused}");
         drop(first);
         assert!(!is_in_use(parent.path()));
+    }
+
+    #[test]
+    fn the_owners_link_is_for_the_folders_owner_and_goes_when_it_is_over() {
+        let parent = tempfile::tempdir().unwrap();
+        let folder = DataDir::open(parent.path()).unwrap();
+        let path = parent.path().join(OWNER_LINK_FILE);
+        folder
+            .leave_owner_link(Some(&Secret::new("http://localhost/auth/setup?token=mwo_1".to_owned())))
+            .unwrap();
+        assert_eq!(mode(&path).unwrap(), 0o600);
+        assert!(fs::read_to_string(&path).unwrap().contains("mwo_1"));
+        folder.leave_owner_link(None).unwrap();
+        folder.leave_owner_link(None).unwrap();
+        assert!(!path.exists());
     }
 
     #[test]

@@ -27,7 +27,6 @@ use crate::http::security_headers::Transport;
 use crate::http::server;
 use crate::http::tls::{Tls, TlsError};
 use crate::identity::api_tokens::{USES_PERIOD, USES_TASK, Uses};
-use crate::identity::one_time::TokenError;
 use crate::identity::{self, IdentityError};
 use crate::intake::{self, Desk};
 use crate::leadership::Leadership;
@@ -110,15 +109,6 @@ impl From<TokensError> for StartError {
     }
 }
 
-impl From<TokenError> for StartError {
-    fn from(error: TokenError) -> Self {
-        match error {
-            TokenError::Store(error) => Self::Store(error),
-            TokenError::Entropy(error) => Self::Entropy(error),
-        }
-    }
-}
-
 impl From<HomeError> for StartError {
     fn from(error: HomeError) -> Self {
         match error {
@@ -150,7 +140,7 @@ pub struct ControlPlane {
     reserved: ReservedSource,
     reaches_database: Receiver<bool>,
     desk: Option<Arc<Desk>>,
-    owner_link: Option<Secret>,
+    identity: identity::Started,
     tasks: Tasks,
 }
 
@@ -186,15 +176,14 @@ impl ControlPlane {
         let kept = config.retention.raw;
         let desk = |events| Arc::new(Desk::new(events, publisher.snapshots(), kept));
         let desk = config.events.map(desk);
-        let identity = identity::start(config.identity, listens, &db, &mut tasks)?;
-        let owner_link = identity::owner_link(&db, identity.public_url()).await?;
+        let identity = identity::start(config.identity, listens, &db, &mut tasks).await?;
         let app = App {
             db: db.clone(),
             publisher: Arc::clone(&publisher),
             live: live.clone(),
             master_key: config.master_key,
             home,
-            identity,
+            identity: Arc::clone(&identity.shared),
             sign_on: SignOn::default(),
             checker: Checker::new(config.policy_compiler),
             replays: Replays::default(),
@@ -228,7 +217,7 @@ impl ControlPlane {
         let reaches_database = leadership.reaches_database();
         spawn_background(&mut tasks, &db, &publisher, &leadership, config.retention);
         spawn_audit(&mut tasks, &db, &leadership, config.audit_topic);
-        Ok(Self { local_addr, db, publisher, ingest, feeds, reserved, reaches_database, desk, owner_link, tasks })
+        Ok(Self { local_addr, db, publisher, ingest, feeds, reserved, reaches_database, desk, identity, tasks })
     }
 
     /// Where the API listens.
@@ -238,7 +227,7 @@ impl ControlPlane {
 
     /// The link whose opener becomes the first owner, while there is nobody: for the person at the terminal, and no log.
     pub fn owner_link(&self) -> Option<&Secret> {
-        self.owner_link.as_ref()
+        self.identity.owner_link.as_ref()
     }
 
     /// Where proxies in this process read what is in force. A change through the API is there before its answer is sent.

@@ -32,7 +32,6 @@ pub(crate) use resolve::{Resolved, resolve};
 pub(crate) use routes::{public_routes, routes};
 pub(crate) use service::Identity;
 pub use settings::{IdentitySettings, Registration};
-pub(crate) use setup::owner_link;
 pub use start::IdentityError;
-pub(crate) use start::start;
+pub(crate) use start::{Started, start};
 pub(crate) use token::TokenKind;

@@ -25,7 +25,7 @@ const LIFETIME: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// The link that makes the first owner, while there is nobody. Links of earlier starts are over: of several control planes that start
 /// at a time the last one's is good.
-pub(crate) async fn owner_link(db: &Db, public_url: &str) -> Result<Option<Secret>, TokenError> {
+pub(super) async fn owner_link(db: &Db, public_url: &str) -> Result<Option<Secret>, TokenError> {
     let mut tx = db.begin_write().await?;
     if users::user_any(&mut tx).await? {
         return Ok(None);

@@ -1,6 +1,7 @@
 //! Hashing with argon2id. Each hash takes memory and time on purpose, so only so many run at once, on threads of their own.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use argon2::password_hash::PasswordHasher as _;
 use argon2::password_hash::PasswordVerifier as _;
@@ -71,6 +72,7 @@ pub struct PasswordHasher {
     decoy: Arc<str>,
     running: Arc<Semaphore>,
     waiting: Arc<Semaphore>,
+    runs: Arc<AtomicU64>,
 }
 
 impl PasswordHasher {
@@ -91,7 +93,13 @@ impl PasswordHasher {
             decoy: decoy.into(),
             running: Arc::new(Semaphore::new(cores.min(MOST_AT_ONCE))),
             waiting: Arc::new(Semaphore::new(MOST_WAITING)),
+            runs: Arc::default(),
         })
+    }
+
+    /// How many hashes were computed since the start: what sign-ins cost, whoever they were of.
+    pub fn runs(&self) -> u64 {
+        self.runs.load(Ordering::Relaxed)
     }
 
     /// The PHC string of a password, with a salt of its own.
@@ -131,6 +139,7 @@ impl PasswordHasher {
         let waiting = self.waiting.try_acquire().map_err(|_| HashError::Busy)?;
         let running = Arc::clone(&self.running).acquire_owned().await.map_err(|_| HashError::Busy)?;
         drop(waiting);
+        self.runs.fetch_add(1, Ordering::Relaxed);
         let argon2 = self.argon2.clone();
         let task = spawn_blocking(move || {
             let _running = running; // also when whoever asked has gone: the memory is taken until the end
