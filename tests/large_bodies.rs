@@ -76,7 +76,9 @@ fn upstream(script: impl FnOnce(TcpStream) + Send + 'static) -> (SocketAddr, std
 
 /// A server that has served one request, so that what it needs once is there.
 fn warm_server(upstream: SocketAddr) -> MindWeave {
-    let server = MindWeave::start(&format!("http://{upstream}"));
+    // Only a process that may be dumped lets another one reset its figures.
+    let dumpable = [("MINDWEAVE_PROCESS__CORE_DUMPS", "on")];
+    let server = MindWeave::start_with(&format!("http://{upstream}"), &dumpable);
     // A coding that is refused by the proxy itself: the upstream serves only the one connection of the test.
     let refused = b"POST /x HTTP/1.1\r\nhost: h\r\ntransfer-encoding: gzip, chunked\r\n\r\n0\r\n\r\n";
     assert_eq!(http::exchange(server.proxy, refused).expect("an answer").status(), 501);
