@@ -6,7 +6,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
-use super::passwords::{Accepted, no_mail};
+use super::passwords::{RequestAccepted, no_mail};
 use super::person::SignedIn;
 use super::registration::read_email;
 use super::requests::Request;
@@ -111,7 +111,7 @@ struct MeChange {
 #[utoipa::path(
     patch, path = "/auth/me", tag = "auth", operation_id = "me_change",
     request_body = MeChange,
-    responses((status = 200, body = Me), (status = 202, body = Accepted)),
+    responses((status = 200, body = Me), (status = 202, body = RequestAccepted)),
     extensions(("x-access" = json!("self"))),
 )]
 pub(super) async fn me_change(
@@ -145,5 +145,5 @@ pub(super) async fn me_change(
     let user_id = person.user_id.to_string();
     app.identity.requests.leave(Request::ChangeEmail { user_id, email, caller })?;
     let message = "open the link in the mail to the new address; until then the old one stays";
-    Ok((StatusCode::ACCEPTED, Json(Accepted { message })).into_response())
+    Ok((StatusCode::ACCEPTED, Json(RequestAccepted { message })).into_response())
 }

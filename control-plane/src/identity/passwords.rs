@@ -24,7 +24,7 @@ use crate::http::problem::{Code, Fault, Problem};
 
 /// What is answered before anything is done.
 #[derive(Serialize, utoipa::ToSchema)]
-pub(super) struct Accepted {
+pub(super) struct RequestAccepted {
     /// What happens next, for people.
     pub(super) message: &'static str,
 }
@@ -41,14 +41,14 @@ struct Forgot {
 #[utoipa::path(
     post, path = "/auth/forgot", tag = "auth", operation_id = "password_forgot",
     request_body = Forgot,
-    responses((status = 202, body = Accepted)),
+    responses((status = 202, body = RequestAccepted)),
     extensions(("x-access" = json!("public"))),
 )]
 pub(super) async fn forgot(
     State(app): State<App>,
     caller: Caller,
     mut fields: Fields,
-) -> Result<(StatusCode, Json<Accepted>), Problem> {
+) -> Result<(StatusCode, Json<RequestAccepted>), Problem> {
     let email = fields.required_text("email");
     fields.finish()?;
     if !app.identity.mailer().is_configured() {
@@ -58,7 +58,7 @@ pub(super) async fn forgot(
     throttle::check(&app.db, &attempt).await?;
     app.identity.requests.leave(Request::Forgot { email, caller })?;
     let message = "if there is an account with this address, a mail with a link is on its way to it";
-    Ok((StatusCode::ACCEPTED, Json(Accepted { message })))
+    Ok((StatusCode::ACCEPTED, Json(RequestAccepted { message })))
 }
 
 pub(super) fn no_mail() -> Problem {

@@ -7,7 +7,7 @@ use mindweave_identity::mail::is_address;
 use serde::Serialize;
 
 use super::one_time::{self, Purpose};
-use super::passwords::{Accepted, invalid_link, new_hash};
+use super::passwords::{RequestAccepted, invalid_link, new_hash};
 use super::requests::{EmailWanted, Registration as NewAccount, Request};
 use super::settings::Registration;
 use super::throttle::{self, Action, Attempt};
@@ -42,14 +42,14 @@ struct Register {
 #[utoipa::path(
     post, path = "/auth/register", tag = "auth", operation_id = "register",
     request_body = Register,
-    responses((status = 202, body = Accepted)),
+    responses((status = 202, body = RequestAccepted)),
     extensions(("x-access" = json!("public"))),
 )]
 pub(super) async fn register(
     State(app): State<App>,
     caller: Caller,
     mut fields: Fields,
-) -> Result<(StatusCode, Json<Accepted>), Problem> {
+) -> Result<(StatusCode, Json<RequestAccepted>), Problem> {
     let email = read_email(&mut fields);
     let (password, name) = (fields.required_password("password"), fields.required_text("name"));
     let invited = fields.given("invitation_token");
@@ -70,7 +70,7 @@ pub(super) async fn register(
     } else {
         "sign in with this address and password; if it had an account before, with that one's password"
     };
-    Ok((StatusCode::ACCEPTED, Json(Accepted { message })))
+    Ok((StatusCode::ACCEPTED, Json(RequestAccepted { message })))
 }
 
 /// An e-mail address that must be there.
@@ -142,7 +142,7 @@ struct VerifyEmail {
 
 /// The address that was proved.
 #[derive(Serialize, utoipa::ToSchema)]
-pub(super) struct Verified {
+pub(super) struct VerifiedEmail {
     email: String,
 }
 
@@ -150,14 +150,14 @@ pub(super) struct Verified {
 #[utoipa::path(
     post, path = "/auth/verify-email", tag = "auth", operation_id = "email_verify",
     request_body = VerifyEmail,
-    responses((status = 200, body = Verified)),
+    responses((status = 200, body = VerifiedEmail)),
     extensions(("x-access" = json!("public"))),
 )]
 pub(super) async fn verify_email(
     State(app): State<App>,
     caller: Caller,
     mut fields: Fields,
-) -> Result<Json<Verified>, Problem> {
+) -> Result<Json<VerifiedEmail>, Problem> {
     let token = fields.required_password("token");
     fields.finish()?;
     throttle::check(&app.db, &Attempt::new(Action::Link, None, caller.origin())).await?;
@@ -168,7 +168,7 @@ pub(super) async fn verify_email(
         None => finish_change(&mut tx, &caller, token).await?,
     };
     tx.commit().await.doing("verifying an address")?;
-    Ok(Json(Verified { email }))
+    Ok(Json(VerifiedEmail { email }))
 }
 
 async fn finish_registration(
