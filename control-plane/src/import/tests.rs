@@ -17,7 +17,7 @@ use crate::testing::{DAY, HOUR, Ledger, MINUTE, NOON, SECOND, event, install, re
 /// nothing at all, quotes, line ends, the character NUL, bytes of every kind, numbers below zero and beyond 32 bits.
 const ROWS: &[&str] = &[
     "INSERT INTO upstream_credentials VALUES ('prj_1', x'00ff5c0a0d7c', 'abcd', 1768478400000001)",
-    "INSERT INTO keys VALUES ('key_1', 'prj_1', 'it''s \"|\\', zeroblob(32), 'wxyz', NULL, 'u', '{\"a\":\"ü\"}', 5, NULL, 6, '[]'), 7, 8, randomblob(32), 'prev', 9)",
+    "INSERT INTO keys VALUES ('key_1', 'prj_1', 'it''s \"|\\', zeroblob(32), 'wxyz', NULL, 'u', '{\"a\":\"ü\"}', 5, NULL, 6, '[]', 7, 8, randomblob(32), 'prev', 9)",
     "INSERT INTO client_credentials VALUES ('cred_1', 'prj_1', 'n', randomblob(32), 'h', 't', NULL, '{}', 7, '[\"r\"]')",
     "INSERT INTO policies VALUES ('pol_1', 'org_1', 'p', 'shadow', '{}', 'deny', 2, 1, 2, NULL)",
     "INSERT INTO policy_versions VALUES ('pol_1', 1, 'package a' || char(10) || char(9) || '\\N', '{}', NULL, NULL, 'a', '[]', '[]', 1)",
@@ -35,7 +35,8 @@ const ROWS: &[&str] = &[
     "INSERT INTO teams VALUES ('team_1', 'org_1', 'web', 1, 2, NULL)",
     "UPDATE projects SET team_id = 'team_1', settings = '{\"required_metadata\":[\"é\"]}', updated_at = 3",
     "INSERT INTO role_bindings VALUES ('rol_1', 'usr_1', 'org_1', 'team', 'team_1', 'owner', 'manual', 1, 2)",
-    "INSERT INTO invitations VALUES ('inv_1', 'org_1', 'B@x', 'b@x', 'org', 'org_1', 'auditor', randomblob(32), 'usr_1', 1, 2, NULL, NULL, 3)",
+    "INSERT INTO invitations (id, org_id, email, email_key, place, place_id, role, fingerprint, invited_by, created_at, expires_at, mailed)
+     VALUES ('inv_1', 'org_1', 'B@x', 'b@x', 'org', 'org_1', 'auditor', randomblob(32), 'usr_1', 1, 2, 1)",
     "INSERT INTO sessions VALUES ('ses_1', 'usr_1', 'password', NULL, '::1', 'curl', 1, 2, 3, NULL, NULL)",
     "INSERT INTO session_tokens VALUES (randomblob(32), 'ses_1', 'access', 1, 2, NULL), (randomblob(32), 'ses_1', 'refresh', 1, 2, 3)",
     "INSERT INTO api_tokens VALUES ('tok_1', 'usr_1', 'n', randomblob(32), 'h', '[\"*\"]', 'usr_1', 1, NULL, NULL, NULL)",
@@ -48,6 +49,8 @@ const ROWS: &[&str] = &[
     "INSERT INTO attempts VALUES ('b', 1, 2, 3)",
     "INSERT INTO audit_log VALUES ('org_1', 1, 1, 'key.created', 'usr_1', 'key', 'key_1', NULL, 'r', '{}', NULL, NULL, randomblob(32), zeroblob(32), randomblob(32))",
     "INSERT INTO audit_heads VALUES ('org_1', 1, randomblob(32), 0)",
+    "INSERT INTO erasures VALUES ('era_1', 'org_1', randomblob(32), 'usr_2', 'erased_1', 3, 4, 5, 6, NULL)",
+    "INSERT INTO erasure_salt VALUES (1, randomblob(32))",
     "INSERT INTO idempotent_requests VALUES ('usr_1', 'k', randomblob(32), NULL, NULL, 1, 2)",
     "UPDATE budget_moves SET moved = 18",
     "UPDATE installation SET snapshot_revision = 41, governance_revision = 42, budgets_revision = 43",

@@ -23,7 +23,7 @@ async fn a_rotated_key_has_both_secrets_for_a_while_and_one_without_an_overlap_a
     let expiry = "2099-01-01T00:00:00Z";
     let path = format!("/projects/{project}/keys");
     let made =
-        server.client.post(&path, &json!({ "name": "ci", "user_id": "usr_7", "expires_at": expiry })).body;
+        server.client.post(&path, &json!({ "name": "ci", "team_id": "team_7", "expires_at": expiry })).body;
     let first = made["secret"].as_str().unwrap().to_owned();
     let path = format!("{path}/{}", made["id"].as_str().unwrap());
     let rotate = format!("{path}/rotate");
@@ -33,7 +33,7 @@ async fn a_rotated_key_has_both_secrets_for_a_while_and_one_without_an_overlap_a
     assert_eq!(rotated.header("cache-control"), "no-store");
     let second = rotated.body["secret"].as_str().unwrap().to_owned();
     assert!(second.starts_with("mw_") && second != first);
-    assert_eq!((&rotated.body["id"], &rotated.body["user_id"]), (&made["id"], &"usr_7".into()));
+    assert_eq!((&rotated.body["id"], &rotated.body["team_id"]), (&made["id"], &"team_7".into()));
     let ends: jiff::Timestamp = rotated.body["previous_expires_at"].as_str().unwrap().parse().unwrap();
     let (old, new) = (in_force(&server, &first).unwrap(), in_force(&server, &second).unwrap());
     assert_eq!((old.expires_at, old.principal), (Some(ends), new.principal.clone()));
@@ -118,7 +118,8 @@ async fn a_change_that_is_based_on_an_older_version_is_refused_and_use_makes_no_
     let key = server.client.create(&format!("/projects/{project}/keys"), &json!({ "name": "one" }));
     let path = format!("/projects/{project}/keys/{key}");
     let tag = server.client.get(&path).header("etag").to_owned();
-    use_at(&server, &project, &key, 1_768_478_400_000_000).await;
+    let now = crate::clock::now().as_microsecond();
+    use_at(&server, &project, &key, now).await;
     let headers = |tag: &str| {
         vec![
             ("authorization", format!("Bearer {TOKEN}")),
@@ -132,12 +133,18 @@ async fn a_change_that_is_based_on_an_older_version_is_refused_and_use_makes_no_
     };
     let changed = change("two", &tag);
     assert_eq!(changed.status, 200, "{}", changed.body);
-    assert_eq!(changed.body["last_used_at"], "2026-01-15T12:00:00Z");
+    assert_eq!(micros(&changed.body["last_used_at"]), now - now % MINUTE, "to the minute");
     let stale = change("three", &tag);
     assert_eq!((stale.status, stale.code()), (412, "precondition_failed"));
     assert_eq!(server.client.call_with("DELETE", &path, &headers(&tag), None).status, 412);
     assert_eq!(change("three", changed.header("etag")).status, 200);
     assert_eq!(server.client.get(&path).body["name"], "three");
+}
+
+const MINUTE: i64 = 60_000_000;
+
+fn micros(time: &Value) -> i64 {
+    time.as_str().unwrap().parse::<jiff::Timestamp>().unwrap().as_microsecond()
 }
 
 /// Books a request of a key.
@@ -171,13 +178,11 @@ async fn keys_are_listed_by_state_owner_and_last_use() {
     let mut tx = server.control_plane.db.begin_write().await.unwrap();
     sql::query(sql).bind(&*old).execute(&mut *tx).await.unwrap();
     tx.commit().await.unwrap();
-    let minute = 60_000_000;
-    let noon = 1_768_478_400_000_000;
-    use_at(&server, &project, &busy, noon + 5).await;
-    use_at(&server, &project, &old, noon - 3 * minute).await;
-    use_at(&server, &project, &busy, noon - 9 * minute).await; // arrives late: the last use stays
-    let ahead = crate::clock::now().as_microsecond() + 600 * minute;
-    use_at(&server, &project, &idle, ahead).await; // a clock that is ahead
+    let now = crate::clock::now().as_microsecond();
+    use_at(&server, &project, &busy, now).await;
+    use_at(&server, &project, &busy, now - 9 * MINUTE).await; // arrives late: the last use stays
+    use_at(&server, &project, &old, now - 3 * 24 * 60 * MINUTE).await; // very late
+    use_at(&server, &project, &idle, now + 600 * MINUTE).await; // a clock that is ahead
 
     let names = |query: &str| {
         let entries = server.client.pages(&format!("{path}?{query}"), 2, || ());
@@ -195,7 +200,9 @@ async fn keys_are_listed_by_state_owner_and_last_use() {
     assert_eq!(names("sort=-last_used_at")[..2], ["busy", "old"]);
     assert_eq!(names("sort=last_used_at")[3..], ["old", "busy"]);
     let used = |id: &str| server.client.get(&format!("{path}/{id}")).body["last_used_at"].clone();
-    assert_eq!(used(&busy), "2026-01-15T12:00:00Z");
+    assert_eq!(micros(&used(&busy)), now - now % MINUTE);
+    let late = now - micros(&used(&old));
+    assert!((2 * 24 * 60 * MINUTE..=4 * 24 * 60 * MINUTE).contains(&late), "{late}");
     assert_eq!((used(&idle), used(&gone)), (Value::Null, Value::Null));
     for query in ["state=gone", "sort=secret", "limit=0", "order=up"] {
         let refused = server.client.get(&format!("{path}?{query}"));
