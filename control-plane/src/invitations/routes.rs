@@ -48,7 +48,7 @@ pub(crate) fn routes() -> OpenApiRouter<App> {
         ("org_id" = String, Path, description = "`org_..`"),
         ("status" = Option<Status>, Query, description = "Only those that are this now"),
         ("email" = Option<String>, Query, description = "Only those to this address"),
-        ("sort" = Option<String>, Query, description = "`created_at`, `expires_at` or `email`; with a minus before it the reverse"),
+        ("sort" = Option<String>, Query, description = "`created_at`, `expires_at` or `email`; with a minus before it the reverse", pattern = "^(|-?(created_at|expires_at|email))$"),
         ("limit" = Option<u64>, Query, description = "Most entries of a page"),
         ("cursor" = Option<String>, Query, description = "`next_cursor` of the page before"),
     ),

@@ -42,7 +42,7 @@ pub(crate) fn routes() -> OpenApiRouter<App> {
     get, path = "/orgs", tag = "orgs", operation_id = "org_list",
     params(
         ("name" = Option<String>, Query, description = "Only organisations of this name"),
-        ("sort" = Option<String>, Query, description = "`created_at` or `name`; with a minus before it the reverse"),
+        ("sort" = Option<String>, Query, description = "`created_at` or `name`; with a minus before it the reverse", pattern = "^(|-?(created_at|name))$"),
         ("limit" = Option<u64>, Query, description = "Most entries of a page"),
         ("cursor" = Option<String>, Query, description = "`next_cursor` of the page before"),
     ),

@@ -45,7 +45,7 @@ pub(crate) fn routes() -> OpenApiRouter<App> {
     params(
         ("org_id" = String, Path, description = "`org_..`"),
         ("name" = Option<String>, Query, description = "Only the team of this name"),
-        ("sort" = Option<String>, Query, description = "`name` or `created_at`; with a minus before it the reverse"),
+        ("sort" = Option<String>, Query, description = "`name` or `created_at`; with a minus before it the reverse", pattern = "^(|-?(name|created_at))$"),
         ("limit" = Option<u64>, Query, description = "Most entries of a page"),
         ("cursor" = Option<String>, Query, description = "`next_cursor` of the page before"),
     ),

@@ -124,10 +124,10 @@ impl Tenant {
         assert_eq!(team.status, 201, "{}", team.body);
         let team = format!("/teams/{}", team.body["id"].as_str().unwrap());
         let team_id = team.trim_start_matches("/teams/");
-        let project = project(server, id, Some(team_id), "checkout").await;
+        let checkout = project(server, id, Some(team_id), "checkout").await;
         let other = project(server, id, None, "search").await;
         let bystander = Person::in_role(server, &format!("/projects/{other}"), "auditor").await;
-        Self { org, team, project: format!("/projects/{project}"), bystander }
+        Self { org, team, project: format!("/projects/{checkout}"), bystander }
     }
 
     fn place(&self, level: Level) -> &str {

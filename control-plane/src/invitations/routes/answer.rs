@@ -30,7 +30,7 @@ pub(super) fn routes() -> OpenApiRouter<App> {
 #[utoipa::path(
     get, path = "/invitations", tag = "invitations", operation_id = "my_invitations",
     params(
-        ("sort" = Option<String>, Query, description = "`created_at`; with a minus before it the reverse"),
+        ("sort" = Option<String>, Query, description = "`created_at`; with a minus before it the reverse", pattern = "^(|-?(created_at))$"),
         ("limit" = Option<u64>, Query, description = "Most entries of a page"),
         ("cursor" = Option<String>, Query, description = "`next_cursor` of the page before"),
     ),

@@ -35,7 +35,7 @@ pub(crate) fn routes() -> OpenApiRouter<App> {
         ("role" = Option<Role>, Query, description = "Only those with this role"),
         ("kind" = Option<MemberKind>, Query, description = "Only people, or only service accounts"),
         ("q" = Option<String>, Query, description = "Only those with this in their name or e-mail address"),
-        ("sort" = Option<String>, Query, description = "`name` or `joined_at`; with a minus before it the reverse"),
+        ("sort" = Option<String>, Query, description = "`name` or `joined_at`; with a minus before it the reverse", pattern = "^(|-?(name|joined_at))$"),
         ("limit" = Option<u64>, Query, description = "Most entries of a page"),
         ("cursor" = Option<String>, Query, description = "`next_cursor` of the page before"),
     ),

@@ -18,15 +18,14 @@ use crate::clock;
 use crate::db::Divided;
 use crate::http::Page;
 use crate::http::cursor;
+use crate::http::etag::Tagged;
 use crate::http::problem::Problem;
 use crate::http::query::Parameters;
 use crate::stored::timestamp;
 
 /// The kind of list in cursors.
 const LIST: &str = "invoices";
-/// Statements of a page when the client does not say: a year.
-const DEFAULT_MONTHS: usize = 12;
-/// Most statements of a page: each is summed when it is asked for.
+/// Most statements of a page, whatever is asked for: each is summed for it.
 const MAX_MONTHS: usize = 24;
 
 /// The routes of this module.
@@ -74,7 +73,7 @@ async fn org_usage(
     get, path = "/orgs/{org_id}/invoices", tag = "billing", operation_id = "invoice_list",
     params(
         ("org_id" = String, Path, description = "`org_..`"),
-        ("limit" = Option<u64>, Query, description = "Most months of a page: 12 unless given, 24 at most"),
+        ("limit" = Option<u64>, Query, description = "Most months of a page, of which none has more than 24"),
         ("cursor" = Option<String>, Query, description = "`next_cursor` of the page before"),
     ),
     responses((status = 200, content((Page<Statement> = "application/json"), (String = "text/csv")))),
@@ -89,7 +88,7 @@ async fn invoice_list(
 ) -> Result<Response, Problem> {
     let mut tx = app.db.begin_read_of(Divided::Sums).await?;
     let permit = caller.org(&mut tx, &org_id, Access::read(Area::Billing)).await?;
-    let limit = read_limit(&mut query);
+    let limit = usize::try_from(query.limit()).map_or(MAX_MONTHS, |limit| limit.min(MAX_MONTHS));
     let after = query.text("cursor");
     query.finish()?;
     let now = clock::now();
@@ -146,18 +145,7 @@ async fn invoice_view(
     if wants_csv(&headers) {
         return Ok(csv_answer(&[statement]));
     }
-    Ok(([(VARY, "accept")], Json(statement)).into_response())
-}
-
-fn read_limit(query: &mut Parameters) -> usize {
-    let Some(text) = query.text("limit") else { return DEFAULT_MONTHS };
-    match text.parse() {
-        Ok(limit) if (1..=MAX_MONTHS).contains(&limit) => limit,
-        _ => {
-            query.refuse("limit", &format!("must be a number from 1 to {MAX_MONTHS}"));
-            DEFAULT_MONTHS
-        }
-    }
+    Ok(([(VARY, "accept")], Tagged(statement)).into_response())
 }
 
 /// Whether a table is asked for: `text/csv` is named, and no JSON before it.
