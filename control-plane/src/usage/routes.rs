@@ -70,7 +70,7 @@ pub(crate) fn routes() -> OpenApiRouter<App> {
         ("event_id" = Option<String>, Query, pattern = "^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$", description = "Only this one, a UUID"),
         ("from" = Option<jiff::Timestamp>, Query, description = "At or after"),
         ("to" = Option<jiff::Timestamp>, Query, description = "Before"),
-        ("order" = Option<ListOrder>, Query, description = "`desc`, newest first, by default"),
+        ("order" = inline(Option<ListOrder>), Query, description = "`desc`, newest first, by default"),
         ("limit" = Option<u64>, Query, minimum = 1, maximum = 1_000, description = "Most entries of a page"),
         ("cursor" = Option<String>, Query, description = "`next_cursor` of the page before"),
     ),

@@ -93,7 +93,7 @@ type Key = (PolicyId, u64, bool, Arc<str>, Arc<str>);
         ("user" = Option<String>, Query, description = "See `user_id`"),
         ("key" = Option<String>, Query, description = "See `key_id`"),
         ("policy" = Option<String>, Query, description = "See `policy_id`"),
-        ("effect" = Option<LogEffect>, Query, description = "Only what had this effect"),
+        ("effect" = inline(Option<LogEffect>), Query, description = "Only what had this effect"),
         ("reason" = Option<String>, Query, description = "Only what has this reason"),
         ("from" = Option<jiff::Timestamp>, Query, description = "At or after"),
         ("to" = Option<jiff::Timestamp>, Query, description = "Before"),
