@@ -45,7 +45,13 @@ impl Server {
         answer.body
     }
 
-    fn with_headers(&self, method: &str, path: &str, headers: &[(&str, &str)], body: Option<&Value>) -> Answer {
+    fn with_headers(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: Option<&Value>,
+    ) -> Answer {
         let mut all = vec![
             ("authorization", format!("Bearer {TOKEN}")),
             ("content-type", "application/json".to_owned()),
@@ -59,8 +65,11 @@ impl Server {
     fn raw(&self, request: &str) -> (String, Vec<u8>) {
         tokio::task::block_in_place(|| {
             let mut stream = TcpStream::connect(self.client.addr).unwrap();
-            write!(stream, "{request}\r\nhost: x\r\nauthorization: Bearer {TOKEN}\r\nconnection: close\r\n\r\n")
-                .unwrap();
+            write!(
+                stream,
+                "{request}\r\nhost: x\r\nauthorization: Bearer {TOKEN}\r\nconnection: close\r\n\r\n"
+            )
+            .unwrap();
             let mut answer = Vec::new();
             stream.read_to_end(&mut answer).unwrap();
             let end = answer.windows(4).position(|bytes| bytes == b"\r\n\r\n").unwrap();
@@ -127,7 +136,8 @@ async fn every_operation_says_what_it_is_who_may_call_it_and_what_it_answers() {
         let is_scope = crate::access::Scopes::parse([access]).is_ok();
         assert!(is_scope || ["public", "self"].contains(&access), "{name}: x-access is {access}");
         assert_eq!(operation["security"].as_array().unwrap().is_empty(), access == "public", "{name}");
-        let good = operation["responses"].as_object().unwrap().keys().filter(|status| status.starts_with('2'));
+        let good =
+            operation["responses"].as_object().unwrap().keys().filter(|status| status.starts_with('2'));
         assert!(good.count() > 0 || operation["responses"].get("302").is_some(), "{name} answers nothing");
         let parameters = operation["parameters"].as_array().cloned().unwrap_or_default();
         let described: BTreeSet<_> = parameters
@@ -176,8 +186,11 @@ async fn every_method_that_a_described_path_takes_is_described() {
         assert_eq!(answer.status, 204, "{path}: {}", answer.body);
         let takes: BTreeSet<_> = answer.header("allow").split(',').map(str::to_lowercase).collect();
         let item = description["paths"][path].as_object().unwrap();
-        let mut described: BTreeSet<_> =
-            METHODS.iter().filter(|method| item.contains_key(**method)).map(|method| (*method).to_owned()).collect();
+        let mut described: BTreeSet<_> = METHODS
+            .iter()
+            .filter(|method| item.contains_key(**method))
+            .map(|method| (*method).to_owned())
+            .collect();
         if described.contains("get") {
             described.insert("head".to_owned());
         }

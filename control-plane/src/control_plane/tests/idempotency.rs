@@ -100,7 +100,11 @@ async fn of_many_at_once_at_two_control_planes_exactly_one_is_carried_out() {
     let named = projects.body["data"].as_array().unwrap().iter().filter(|project| project["name"] == "once");
     assert_eq!(named.count(), 1);
     let after = Client::new(addresses[1]).keyed("POST", "/projects", "race", &body);
-    assert_eq!((after.status, after.header("idempotency-replayed")), (201, "true"), "at the other one as well");
+    assert_eq!(
+        (after.status, after.header("idempotency-replayed")),
+        (201, "true"),
+        "at the other one as well"
+    );
 }
 
 async fn a_request_whose_process_died_is_given_up_and_old_keys_are_forgotten() {

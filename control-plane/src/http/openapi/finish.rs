@@ -107,7 +107,8 @@ fn parameters(operation: &mut Map<String, Value>) {
         }
         parameter.insert("allowEmptyValue".to_owned(), Value::Bool(true));
         if parameter.get("name").and_then(Value::as_str) == Some("limit") {
-            let schema = json!({ "type": "integer", "minimum": 1, "maximum": MAX_PAGE, "default": DEFAULT_PAGE });
+            let schema =
+                json!({ "type": "integer", "minimum": 1, "maximum": MAX_PAGE, "default": DEFAULT_PAGE });
             parameter.insert("schema".to_owned(), schema);
         }
     }

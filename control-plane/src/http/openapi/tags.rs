@@ -2,7 +2,10 @@
 
 /// Each tag and what its operations are about.
 pub(super) const TAGS: [(&str, &str); 17] = [
-    ("auth", "Signing in and out, second factors, sessions, and what people do about their own account and their own tokens."),
+    (
+        "auth",
+        "Signing in and out, second factors, sessions, and what people do about their own account and their own tokens.",
+    ),
     ("sign-on", "Signing in through a company's own provider (OpenID Connect)."),
     ("orgs", "Organisations: whom everything else belongs to."),
     ("members", "Who has which role, and where."),
@@ -10,7 +13,10 @@ pub(super) const TAGS: [(&str, &str); 17] = [
     ("invitations", "Asking people in by e-mail."),
     ("service accounts", "Programs that belong to an organisation, and their tokens."),
     ("projects", "Projects, their settings and the Claude key that is used for them."),
-    ("keys", "What apps send: MindWeave keys, and Claude keys and logins of their own that belong to a project."),
+    (
+        "keys",
+        "What apps send: MindWeave keys, and Claude keys and logins of their own that belong to a project.",
+    ),
     ("governance", "Policies, rate limits and budgets, and what was decided by them."),
     ("usage", "Single events and sums, and events of other producers."),
     ("billing", "What an organisation owes."),
