@@ -23,7 +23,10 @@ use super::settings::HttpSettings;
 use super::{compression, conditional, idempotency, openapi, origin};
 use crate::app::App;
 use crate::proxies::{Door, Tokens};
-use crate::{analytics, audit, credentials, governance, identity, intake, invitations, keys, members, orgs, privacy, projects, proxies, service_accounts, sign_on, teams, usage};
+use crate::{
+    analytics, audit, credentials, governance, identity, intake, invitations, keys, members, orgs, privacy,
+    projects, proxies, service_accounts, sign_on, teams, usage,
+};
 
 /// Longest body of any request: names, labels and a credential fit many times over.
 const MAX_BODY_BYTES: usize = 64 * 1024;
@@ -94,7 +97,9 @@ pub(crate) fn build(
 
 /// What answers without a token.
 fn public_routes() -> OpenApiRouter<App> {
-    OpenApiRouter::with_openapi(openapi::head()).routes(routes!(health)).merge(identity::public_routes())
+    OpenApiRouter::with_openapi(openapi::head())
+        .routes(routes!(health))
+        .merge(identity::public_routes())
         .merge(identity::mfa::public_routes())
         .merge(identity::passkeys::public_routes())
         .merge(sign_on::public_routes())
