@@ -37,7 +37,9 @@ pub(super) fn output_of(hook: &CommandLine) -> anyhow::Result<Secret> {
 fn output_within(hook: &CommandLine, timeout: Duration) -> anyhow::Result<Secret> {
     let mut command = Command::new(&hook.program);
     command.args(&hook.arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    OURS.iter().for_each(|name| drop(command.env_remove(name)));
+    for name in OURS {
+        command.env_remove(name);
+    }
     command.process_group(0); // so that what it started ends with it
     let mut child = command.spawn().with_context(|| format!("cannot start `{}`", hook.program))?;
     let stdout = child.stdout.take().map(|pipe| read(pipe, MAX_STDOUT_BYTES));

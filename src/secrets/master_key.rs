@@ -80,3 +80,64 @@ impl Sources<'_> {
         Ok(Some((text, name)))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ONE: &str = "0101010101010101010101010101010101010101010101010101010101010101";
+    const TWO: &str = "0202020202020202020202020202020202020202020202020202020202020202";
+
+    fn key(settings: &[(&str, &str)]) -> anyhow::Result<MasterKey> {
+        let environment = Environment::with(settings);
+        let config = Config::load(None, &environment).unwrap();
+        read(&config, &environment, || Ok((Secret::new(TWO.to_owned()), "the data folder".to_owned())))
+    }
+
+    fn id(text: &str) -> String {
+        MasterKey::from_text(text).unwrap().id()
+    }
+
+    #[test]
+    fn a_key_comes_from_one_place_and_else_from_the_data_folder() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("key");
+        std::fs::write(&file, format!("{ONE}\n")).unwrap();
+        let file = file.to_str().unwrap();
+        let command = format!("cat {file}");
+        assert_eq!(key(&[]).unwrap().id(), id(TWO));
+        for source in [
+            ("MINDWEAVE_MASTER_KEY", ONE),
+            ("MINDWEAVE_CONTROL_PLANE__MASTER_KEY_FILE", file),
+            ("MINDWEAVE_CONTROL_PLANE__MASTER_KEY_COMMAND", &command),
+        ] {
+            assert_eq!(key(&[source]).unwrap().id(), id(ONE), "{}", source.0);
+        }
+        for source in [
+            ("MINDWEAVE_MASTER_KEY_PREVIOUS", ONE),
+            ("MINDWEAVE_CONTROL_PLANE__MASTER_KEY_PREVIOUS_FILE", file),
+            ("MINDWEAVE_CONTROL_PLANE__MASTER_KEY_PREVIOUS_COMMAND", &command),
+        ] {
+            let found = key(&[source]).unwrap();
+            assert_eq!((found.id(), found.previous_ids()), (id(TWO), vec![id(ONE)]), "{}", source.0);
+        }
+        let both = key(&[("MINDWEAVE_MASTER_KEY", ONE), ("MINDWEAVE_CONTROL_PLANE__MASTER_KEY_FILE", file)]);
+        assert!(both.unwrap_err().to_string().contains("which one holds the key"));
+    }
+
+    #[test]
+    fn a_key_that_cannot_be_had_or_is_none_is_refused_by_its_place_and_not_repeated() {
+        for (name, value) in [
+            ("MINDWEAVE_MASTER_KEY", "not-a-key"),
+            ("MINDWEAVE_MASTER_KEY_PREVIOUS", "not-a-key"),
+            ("MINDWEAVE_CONTROL_PLANE__MASTER_KEY_FILE", "/no/such/file"),
+            ("MINDWEAVE_CONTROL_PLANE__MASTER_KEY_COMMAND", "echo not-a-key"),
+            ("MINDWEAVE_CONTROL_PLANE__MASTER_KEY_COMMAND", "/no/such/program"),
+        ] {
+            let error = format!("{:#}", key(&[(name, value)]).unwrap_err());
+            let place = name.rsplit("__").next().unwrap().to_lowercase();
+            assert!(error.to_lowercase().contains(&place), "{error}");
+            assert!(!error.contains("not-a-key"), "{error}");
+        }
+    }
+}

@@ -72,7 +72,10 @@ pub(super) async fn chain_verify(
     let head = store::head(&mut tx, chain).await?;
     let behind = store::last_sequence(&mut tx, chain).await?;
     drop(tx);
-    let anchors: Vec<Anchor> = known.into_iter().chain(after).collect();
+    // One that lies before the checkpoint is looked at by itself: the walk does not come by there.
+    let (apart, along): (Vec<Anchor>, Vec<Anchor>) =
+        known.into_iter().partition(|known| after.is_some_and(|after| known.sequence < after.sequence));
+    let anchors: Vec<Anchor> = along.into_iter().chain(after).collect();
     // A checkpoint is believed for what is behind it only if it still is what is there.
     let from = after.map_or(0, |after| after.sequence.saturating_sub(1));
     let mut walk = match from {
@@ -80,6 +83,9 @@ pub(super) async fn chain_verify(
         _ => Walk::from_anywhere(chain, anchors),
     };
     let (mut fault, mut complete) = (None, false);
+    for known in apart.into_iter().filter(|known| known.sequence > 0) {
+        fault = fault.or(entry_verify(db, chain, known).await?);
+    }
     let mut place = from;
     while fault.is_none() && begun.elapsed() < MOST_TIME {
         let rows = store::entries_after(db, chain, place, head.sequence, BATCH).await?;
@@ -108,6 +114,15 @@ pub(super) async fn chain_verify(
         checkpoint: checkpoint.to_string(),
         fault: fault.map(FaultShown::from),
     })
+}
+
+/// Whether one entry is there as it is known.
+async fn entry_verify(db: &Db, chain: &str, known: Anchor) -> Result<Option<Fault>, StoreError> {
+    let before = known.sequence.saturating_sub(1);
+    let rows = store::entries_after(db, chain, before, known.sequence, 1).await?;
+    let Some(row) = rows.first() else { return Ok(Some(Fault::at(known.sequence, FaultKind::Missing))) };
+    let mut walk = Walk::from_anywhere(chain, vec![known]);
+    Ok(row.hashes().and_then(|hashes| walk.step(&row.entry(&hashes))).err())
 }
 
 /// What head and last entry say of each other. `behind` is the last number that there was when the head was read.

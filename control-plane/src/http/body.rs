@@ -16,6 +16,7 @@ use axum::response::IntoResponse;
 use jiff::Timestamp;
 use mindweave_policy::Secret;
 use serde_json::{Map, Value};
+use zeroize::Zeroize;
 
 use self::json::Refused;
 use super::problem::{Code, Fault, Problem};
@@ -57,7 +58,12 @@ impl<S: Send + Sync> FromRequest<S> for Fields {
                 Problem::new(Code::BodyUnreadable, "the body did not arrive in full")
             }
         })?;
-        Self::parse(&body)
+        let fields = Self::parse(&body);
+        // It may hold a password. A buffer that the connection still shares is left to it.
+        if let Ok(mut own) = body.try_into_mut() {
+            own.as_mut().zeroize();
+        }
+        fields
     }
 }
 
@@ -221,7 +227,12 @@ impl Fields {
 
     fn refuse_unknown(&mut self) {
         let known = self.known.join(", ");
-        let unknown = std::mem::take(&mut self.object).into_iter().map(|(field, _)| field);
+        let unknown = std::mem::take(&mut self.object).into_iter().map(|(field, value)| {
+            if let Value::String(mut text) = value {
+                text.zeroize(); // a password under a misspelt name
+            }
+            field
+        });
         for field in unknown.take(MAX_FAULTS).collect::<Vec<_>>() {
             let field: String = field.chars().take(MAX_TEXT_CHARS).collect();
             self.fault(&field, format!("is not a field of this request; it has: {known}"));

@@ -188,6 +188,13 @@ async fn a_checkpoint_goes_on_where_the_walk_was_and_is_not_believed_blindly() {
     write(db, "thing.made").await;
     let on = chain_verify(db, &permit, Some(checkpoint), Some(checkpoint)).await.unwrap();
     assert_eq!((on.valid, on.complete, on.entries, on.head.sequence), (true, true, 2, 11));
+    let first = entries_after(db, "org_1", 0, 1, 1).await.unwrap();
+    let first = Anchor { sequence: 1, hash: stored_hash(first[0].shown_hashes().0).unwrap() };
+    let sound = chain_verify(db, &permit, Some(checkpoint), Some(first)).await.unwrap();
+    assert!(sound.valid, "one before the checkpoint is looked at too");
+    let lie = Anchor { hash: [1; 32], ..first };
+    let found = chain_verify(db, &permit, Some(checkpoint), Some(lie)).await.unwrap();
+    assert_eq!(found.fault.map(|fault| fault.kind), Some(FaultKind::OtherHistory));
     for (wrong, kind) in [
         (Anchor { hash: [1; 32], ..checkpoint }, FaultKind::OtherHistory),
         (Anchor { sequence: 12, ..checkpoint }, FaultKind::Truncated),
