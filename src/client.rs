@@ -8,9 +8,10 @@ use mindweave_policy::Secret;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
-use ureq::http::{Response, StatusCode};
+use ureq::http::{HeaderValue, Response, StatusCode};
 use ureq::tls::{RootCerts, TlsConfig};
 use ureq::{Agent, Body};
+use zeroize::Zeroizing;
 
 use crate::cli::Server;
 use crate::config::{Config, ConfigError};
@@ -63,6 +64,9 @@ pub(crate) enum ClientError {
         /// Its own words.
         detail: String,
     },
+    /// The token cannot stand in a header.
+    #[error("the token has characters that no token has: is it cut or pasted in the wrong place?")]
+    StrangeToken,
     /// The server said no, and why.
     #[error("{detail} ({status})")]
     Refused {
@@ -173,7 +177,7 @@ impl Client {
     pub(crate) fn get<T: DeserializeOwned>(&self, path: &str, query: &Query) -> Result<T, ClientError> {
         let request =
             self.agent.get(self.url(path)).query_pairs(query.iter().map(|(name, value)| (*name, value)));
-        self.decode(self.answer(request.header("authorization", self.bearer()).call())?)
+        self.decode(self.answer(request.header("authorization", self.bearer()?).call())?)
     }
 
     /// GETs every entry of a list, page by page.
@@ -192,25 +196,25 @@ impl Client {
 
     /// POSTs JSON.
     pub(crate) fn post(&self, path: &str, body: &Value) -> Result<Value, ClientError> {
-        let request = self.agent.post(self.url(path)).header("authorization", self.bearer());
+        let request = self.agent.post(self.url(path)).header("authorization", self.bearer()?);
         self.decode(self.answer(request.send_json(body))?)
     }
 
     /// PUTs JSON.
     pub(crate) fn put(&self, path: &str, body: &Value) -> Result<Value, ClientError> {
-        let request = self.agent.put(self.url(path)).header("authorization", self.bearer());
+        let request = self.agent.put(self.url(path)).header("authorization", self.bearer()?);
         self.decode(self.answer(request.send_json(body))?)
     }
 
     /// PATCHes with JSON.
     pub(crate) fn patch(&self, path: &str, body: &Value) -> Result<Value, ClientError> {
-        let request = self.agent.patch(self.url(path)).header("authorization", self.bearer());
+        let request = self.agent.patch(self.url(path)).header("authorization", self.bearer()?);
         self.decode(self.answer(request.send_json(body))?)
     }
 
     /// DELETEs a path.
     pub(crate) fn delete(&self, path: &str) -> Result<(), ClientError> {
-        let request = self.agent.delete(self.url(path)).header("authorization", self.bearer());
+        let request = self.agent.delete(self.url(path)).header("authorization", self.bearer()?);
         self.answer(request.call()).map(drop)
     }
 
@@ -222,7 +226,7 @@ impl Client {
     ) -> Result<BufReader<impl Read + use<>>, ClientError> {
         let request =
             self.agent.get(self.url(path)).query_pairs(query.iter().map(|(name, value)| (*name, value)));
-        let request = request.header("authorization", self.bearer()).config().timeout_global(None).build();
+        let request = request.header("authorization", self.bearer()?).config().timeout_global(None).build();
         Ok(BufReader::new(self.answer(request.call())?.into_body().into_reader()))
     }
 
@@ -230,8 +234,12 @@ impl Client {
         format!("{}{path}", self.base)
     }
 
-    fn bearer(&self) -> String {
-        format!("Bearer {}", self.token.expose_secret())
+    /// The credential of every call, marked so that no log of a library shows it.
+    fn bearer(&self) -> Result<HeaderValue, ClientError> {
+        let text = Zeroizing::new(format!("Bearer {}", self.token.expose_secret()));
+        let mut value = HeaderValue::from_str(&text).map_err(|_| ClientError::StrangeToken)?;
+        value.set_sensitive(true);
+        Ok(value)
     }
 
     /// The answer, if it is a success.
