@@ -35,8 +35,8 @@ const ROWS: &[&str] = &[
     "INSERT INTO teams VALUES ('team_1', 'org_1', 'web', 1, 2, NULL)",
     "UPDATE projects SET team_id = 'team_1', settings = '{\"required_metadata\":[\"é\"]}', updated_at = 3",
     "INSERT INTO role_bindings VALUES ('rol_1', 'usr_1', 'org_1', 'team', 'team_1', 'owner', 'manual', 1, 2)",
-    "INSERT INTO invitations (id, org_id, email, email_key, place, place_id, role, fingerprint, invited_by, created_at, expires_at, mailed)
-     VALUES ('inv_1', 'org_1', 'B@x', 'b@x', 'org', 'org_1', 'auditor', randomblob(32), 'usr_1', 1, 2, 1)",
+    "INSERT INTO invitations (id, org_id, email, email_key, place, place_id, role, fingerprint, invited_by, created_at, expires_at, mailed, sent_at)
+     VALUES ('inv_1', 'org_1', 'B@x', 'b@x', 'org', 'org_1', 'auditor', randomblob(32), 'usr_1', 1, 2, 1, 3)",
     "INSERT INTO sessions VALUES ('ses_1', 'usr_1', 'password', NULL, '::1', 'curl', 1, 2, 3, NULL, NULL)",
     "INSERT INTO session_tokens VALUES (randomblob(32), 'ses_1', 'access', 1, 2, NULL), (randomblob(32), 'ses_1', 'refresh', 1, 2, 3)",
     "INSERT INTO api_tokens VALUES ('tok_1', 'usr_1', 'n', randomblob(32), 'h', '[\"*\"]', 'usr_1', 1, NULL, NULL, NULL)",
