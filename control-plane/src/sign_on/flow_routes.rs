@@ -85,7 +85,7 @@ async fn providers(State(app): State<App>, mut query: Parameters) -> Result<Json
     params(
         ("provider" = String, Path, description = "Its id"),
         ("return_to" = Option<String>, Query, description = "A path of this site, or `http://127.0.0.1:PORT/..` of a program on this machine"),
-        ("code_challenge" = Option<String>, Query, description = "S256 of a secret that is shown when the code is exchanged (RFC 7636); required for a program", pattern = "^[A-Za-z0-9_-]{43}$"),
+        ("code_challenge" = Option<String>, Query, description = "S256 of a secret that is shown when the code is exchanged (RFC 7636); required for a program", pattern = "^(|[A-Za-z0-9_-]{43})$"),
     ),
     responses(
         (status = 302, description = "To the provider"),
