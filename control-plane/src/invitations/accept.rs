@@ -13,6 +13,7 @@ use crate::members;
 
 /// What an accepted invitation gave.
 #[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
+#[schema(as = AcceptedInvitation)]
 pub(crate) struct Accepted {
     pub(crate) invitation_id: String,
     pub(crate) org_id: String,

@@ -27,6 +27,7 @@ const ID_PREFIX: &str = "inv_";
 
 /// An invitation that was made or sent again.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
+#[schema(as = SentInvitation)]
 pub(super) struct Sent {
     #[serde(flatten)]
     pub(super) invitation: Invitation,

@@ -19,6 +19,7 @@ pub(super) use open::{Mine, Open, accepted_set, address_of, mine_list, open_find
 /// What has become of an invitation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
+#[schema(as = InvitationStatus)]
 pub(super) enum Status {
     /// It can be accepted.
     Pending,

@@ -95,6 +95,7 @@ pub(in crate::invitations) async fn accepted_set(
 
 /// An invitation as whoever is invited sees it.
 #[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
+#[schema(as = MyInvitation)]
 pub(in crate::invitations) struct Mine {
     pub(in crate::invitations) id: String,
     pub(in crate::invitations) org_id: String,

@@ -86,6 +86,7 @@ impl Quantities {
 
 /// A line of a statement.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+#[schema(as = StatementLine)]
 pub(super) struct Line {
     /// `null` in the line that sums up what there was no room for.
     project_id: Option<String>,
