@@ -166,7 +166,7 @@ mod tests {
             .await
             .unwrap();
         check_room(&mut tx, &permit, Bounded::Quotas).await.unwrap();
-        let last = "UPDATE quotas SET org_id = 'org_1' WHERE org_id = 'org_3'";
+        let last = "UPDATE quotas SET org_id = 'org_1', name = 'last' WHERE org_id = 'org_3'";
         sql::query(last).execute(&mut *tx).await.unwrap();
         check_room(&mut tx, &permit, Bounded::Quotas).await.unwrap_err();
     }

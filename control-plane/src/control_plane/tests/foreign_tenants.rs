@@ -404,7 +404,7 @@ async fn names_are_taken_in_their_own_organisation_only_and_every_change_is_in_i
     assert_eq!(of(&own.org), [&made[..], &["limit.created", "limit.updated"]].concat());
     let updated = logged.iter().find(|(_, action, _)| action == "limit.updated").unwrap();
     let body: Value = serde_json::from_str(&updated.2).unwrap();
-    assert_eq!((&body["before"]["limit"], &body["after"]["limit"]), (&json!(5), &json!(7)));
+    assert_eq!((&body["before"]["limit"], &body["after"]["limit"]), (&json!(5), &json!(7)), "{body}");
     let policy = logged.iter().find(|(_, action, _)| action == "policy.created").unwrap();
     assert!(!policy.2.contains("package acme") && policy.2.contains("rego_sha256"), "{}", policy.2);
 }

