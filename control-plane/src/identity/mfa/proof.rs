@@ -108,7 +108,8 @@ impl Shown {
     }
 }
 
-fn optional_secret(fields: &mut Fields, name: &'static str) -> Option<Secret> {
+/// A secret that may be there.
+pub(super) fn optional_secret(fields: &mut Fields, name: &'static str) -> Option<Secret> {
     match fields.any(name)? {
         Value::String(text) => return Some(Secret::new(text)),
         _ => fields.refuse(name, "must be a text"),

@@ -11,7 +11,7 @@ use mindweave_policy::Secret;
 use serde::Serialize;
 use zeroize::Zeroizing;
 
-use super::proof::{PasskeyAnswerBody, Shown, failed, wrong};
+use super::proof::{PasskeyAnswerBody, Shown, failed, optional_secret, wrong};
 use super::recovery::{RecoveryCodes, codes_make};
 use super::{enabling, store};
 use crate::access::Caller;
@@ -69,10 +69,7 @@ pub(super) async fn mfa_verify(
     headers: HeaderMap,
     mut fields: Fields,
 ) -> Result<impl IntoResponse, Problem> {
-    let token = match fields.given("token") {
-        true => Some(fields.required_password("token")),
-        false => None,
-    };
+    let token = optional_secret(&mut fields, "token");
     let shown = Shown::read(&mut fields);
     if shown.is_none() {
         fields.require_if_absent("code");

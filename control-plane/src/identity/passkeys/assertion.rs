@@ -10,7 +10,7 @@ use super::{refused, relying_party, store};
 use crate::app::App;
 use crate::clock;
 use crate::db::Connection;
-use crate::http::problem::Problem;
+use crate::http::problem::{Code, Problem};
 use crate::identity::mfa::PasskeyAnswer;
 use crate::identity::one_time::{self, Purpose};
 
@@ -48,7 +48,7 @@ pub(super) async fn challenge(
         Some(user_id) => {
             let passkeys = store::passkeys_of(tx, user_id).await?;
             if passkeys.is_empty() {
-                return Err(Problem::not_found("passkey of", user_id));
+                return Err(Problem::new(Code::NotEnabled, "there is no passkey to ask for"));
             }
             here.start_second_factor(&passkeys)
         }
