@@ -101,6 +101,37 @@ async fn an_account_is_made_when_its_address_is_proved() {
     assert_eq!(server.audited_times("user.email_changed").await, 1);
 }
 
+async fn an_invited_person_registers_with_the_token_of_their_mail_and_nobody_else_does() {
+    let (server, smtp) = with_mail().await;
+    let owner = text(&set_up(&server), "access_token");
+    let org = server.client.get("/orgs").body["data"][0]["id"].as_str().unwrap().to_owned();
+    let invited = json!({ "email": "grace@example.com", "role": "developer" });
+    let made = server.as_holder(&owner, "POST", &format!("/orgs/{org}/invitations"), Some(&invited));
+    assert_eq!(made.status, 201, "{}", made.body);
+    let mail = tokio::task::block_in_place(|| smtp.wait_for("grace@example.com", 1)).remove(0);
+    let register = |email: &str, token: &str| {
+        let body =
+            json!({ "email": email, "password": PASSWORD, "name": "Grace", "invitation_token": token });
+        server.anonymous("POST", "/auth/register", &body)
+    };
+    // Neither answer tells whether somebody is registered.
+    let (taken, new) =
+        (register("ada@example.com", "mwo_guessed"), register("new@example.com", "mwo_guessed"));
+    assert_eq!((taken.status, taken.code(), &taken.body), (404, "invitation_invalid", &new.body));
+    let (taken, new) =
+        (register("ada@example.com", &mail.token()), register("new@example.com", &mail.token()));
+    assert_eq!((taken.status, taken.code(), &taken.body), (403, "invitation_for_another", &new.body));
+    assert_eq!(server.audited_times("user.created").await, 1, "what was refused left nobody behind");
+    let accepted = register("Grace@example.com", &mail.token());
+    assert_eq!(accepted.status, 202, "{}", accepted.body);
+    assert_eq!(register("grace@example.com", &mail.token()).code(), "invitation_invalid");
+    let signed_in = login(&server, "grace@example.com", PASSWORD);
+    assert_eq!(signed_in.body["user"]["email_verified"], true, "{}", signed_in.body);
+    let me = server.as_holder(&text(&signed_in, "access_token"), "GET", "/auth/me", None).body;
+    assert_eq!((&me["roles"][0]["role"], &me["roles"][0]["org_id"]), (&json!("developer"), &json!(org)));
+    assert_eq!(me["installation_admin"], false);
+}
+
 async fn no_password_token_or_hash_of_one_is_in_the_database_or_the_audit_log() {
     let (server, smtp) = with_mail().await;
     let made = set_up(&server);
@@ -128,5 +159,6 @@ async fn no_password_token_or_hash_of_one_is_in_the_database_or_the_audit_log() 
 on_every_engine!(
     a_forgotten_password_is_set_by_the_link_of_a_mail_once,
     an_account_is_made_when_its_address_is_proved,
+    an_invited_person_registers_with_the_token_of_their_mail_and_nobody_else_does,
     no_password_token_or_hash_of_one_is_in_the_database_or_the_audit_log,
 );
