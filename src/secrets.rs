@@ -9,7 +9,7 @@ use mindweave_control_plane::MasterKey;
 use mindweave_policy::Secret;
 
 use crate::config::{ADMIN_TOKEN, Config, Environment, MASTER_KEY, PROXY_TOKEN};
-use crate::data_dir::{self, DataDir};
+use crate::data_dir::{self, DataDir, PROXY_TOKEN_FILE};
 
 pub(crate) use command::run;
 pub(crate) use master_key::configured as configured_master_key;
@@ -86,7 +86,7 @@ pub(crate) fn of_proxy(data_dir: &DataDir, environment: &Environment) -> anyhow:
     given_proxy_token(data_dir, environment)?.with_context(|| {
         format!(
             "there is no proxy token: set {PROXY_TOKEN} to the one of the control plane (there in its data folder, file `{}`), or copy that file to {}",
-            crate::data_dir::PROXY_TOKEN_FILE,
+            PROXY_TOKEN_FILE,
             data_dir.proxy_token_file().display()
         )
     })

@@ -56,7 +56,11 @@ fn no_secret_can_be_read_in_logs_files_metrics_or_errors() {
     // A program that says too much.
     let hook = format!("sh -c 'cat {0}; cat {0} >&2'", key_file.display());
     let simulator = Simulator::start();
-    let settings = [("MINDWEAVE_LOG__LEVEL", "trace"), ("MINDWEAVE_CONTROL_PLANE__MASTER_KEY_COMMAND", &hook)];
+    let settings = [
+        ("MINDWEAVE_LOG__LEVEL", "trace"),
+        ("MINDWEAVE_CONTROL_PLANE__MASTER_KEY_COMMAND", &hook),
+        ("MINDWEAVE_JOURNAL__SEGMENT_BYTES", "1MiB"), // all of it is searched
+    ];
     let mut server = MindWeave::start_with(&simulator.url(), &settings);
     let mut secrets = vec![MASTER_KEY.to_owned(), ADMIN_TOKEN.to_owned(), UPSTREAM_KEY.to_owned()];
     secrets.extend([PASSWORD.to_owned(), WRONG_PASSWORD.to_owned()]);
