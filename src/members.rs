@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::cli::{MemberAction, Where};
 use crate::client::{Client, Query, id};
@@ -15,7 +15,7 @@ const COLUMNS: [Column; 5] = [
     ("E-MAIL", "email", Kind::Plain),
     ("ID", "id", Kind::Plain),
     ("KIND", "kind", Kind::Plain),
-    ("ROLE", "role", Kind::Plain),
+    ("ROLES", "roles", Kind::Plain),
 ];
 const INVITATIONS: [Column; 5] = [
     ("E-MAIL", "email", Kind::Plain),
@@ -33,6 +33,7 @@ pub(crate) fn run(action: &MemberAction, client: &Client, out: &mut impl Write) 
     match action {
         MemberAction::List { place, json } => {
             let members = client.list(&format!("{}/members", path(client, place)?), &Query::new())?;
+            let members = if *json { members } else { members.into_iter().map(for_people).collect() };
             listing::list(members, &COLUMNS, *json, out)?;
         }
         MemberAction::Set { member, role, place } => {
@@ -84,4 +85,18 @@ fn path(client: &Client, place: &Where) -> anyhow::Result<String> {
         return Ok(format!("/projects/{}", projects::find(client, project)?.0));
     }
     Ok(format!("/orgs/{}", orgs::find(client, place.org.as_deref())?.0))
+}
+
+/// Roles in short: the role, and where it holds if that is not the organisation.
+fn for_people(mut member: Value) -> Value {
+    let short = |role: &Value| match text(role, "place") {
+        "org" => text(role, "role").to_owned(),
+        _ => format!("{} of {}", text(role, "role"), text(role, "place_id")),
+    };
+    let roles = member.get("roles").and_then(Value::as_array).into_iter().flatten();
+    let roles: Vec<String> = roles.map(short).collect();
+    if let Some(member) = member.as_object_mut() {
+        member.insert("roles".to_owned(), json!(roles));
+    }
+    member
 }

@@ -28,10 +28,10 @@ pub(crate) fn run(action: &TokenAction, client: &Client, out: &mut impl Write) -
         TokenAction::List { json } => {
             listing::list(client.list("/auth/tokens", &Query::new())?, &COLUMNS, *json, out)?;
         }
-        TokenAction::Create { name, scopes, expires, json } => {
+        TokenAction::Create { name, scopes, expires_in_days, json } => {
             let mut body = json!({ "name": name, "scopes": scopes });
-            if let (Some(expires), Some(body)) = (expires, body.as_object_mut()) {
-                body.insert("expires_at".to_owned(), json!(expires));
+            if let (Some(days), Some(body)) = (expires_in_days, body.as_object_mut()) {
+                body.insert("expires_in_days".to_owned(), json!(days));
             }
             let made = client.post("/auth/tokens", &body)?;
             if *json {

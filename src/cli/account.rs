@@ -3,9 +3,8 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
-use jiff::Timestamp;
 
-use super::{Server, moment};
+use super::Server;
 
 /// Options of `login`.
 #[derive(Debug, Args)]
@@ -67,9 +66,9 @@ pub(crate) enum TokenAction {
         /// What it may be used for: `*`, `read`, or an area with a verb, for example keys:write; may be repeated
         #[arg(long = "scope", value_name = "SCOPE", default_value = "read")]
         scopes: Vec<String>,
-        /// When it stops working: `2027-01-31` or `2027-01-31T18:00:00Z` [default: the server's]
-        #[arg(long, value_name = "TIME", value_parser = moment)]
-        expires: Option<Timestamp>,
+        /// For how many days it works [default: the server's]
+        #[arg(long, value_name = "DAYS")]
+        expires_in_days: Option<u16>,
         /// Print JSON
         #[arg(long)]
         json: bool,

@@ -138,7 +138,8 @@ pub(crate) async fn record(
     let now = clock::now();
     let (origin, actor) = (caller.origin(), caller.actor());
     let token_id = actor.token_id();
-    let open = !change.identifies;
+    let shown = [&change.before, &change.after];
+    let open = !change.identifies && !shown.into_iter().flatten().any(names_somebody);
     let body = Body {
         at: now,
         action: change.action,
@@ -179,6 +180,20 @@ pub(crate) async fn record(
     };
     store::entry_insert(tx, &entry).await?;
     Ok(())
+}
+
+/// Fields of what the API shows that say who somebody is, or may.
+const IDENTIFYING_FIELDS: [&str; 3] = ["user_id", "user", "email"];
+
+/// Whether something that the API shows says who somebody is: whose key it is, whom a budget is about.
+fn names_somebody(shown: &Value) -> bool {
+    match shown {
+        Value::Object(fields) => fields.iter().any(|(name, value)| {
+            (IDENTIFYING_FIELDS.contains(&name.as_str()) && value.is_string()) || names_somebody(value)
+        }),
+        Value::Array(values) => values.iter().any(names_somebody),
+        _ => false,
+    }
 }
 
 fn json(value: &impl Serialize) -> String {

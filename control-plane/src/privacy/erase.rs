@@ -13,6 +13,7 @@ use crate::clock;
 use crate::db::{Connection, StoreError};
 use crate::entropy;
 use crate::http::problem::{Code, Problem};
+use crate::usage::counters::rules_count;
 
 /// Bytes of the salt under which erased people are remembered.
 const SALT_BYTES: usize = 32;
@@ -57,8 +58,9 @@ pub(super) async fn person_erase(
         account::member_erase(tx, permit, &member, &erasure.pseudonym).await?;
     }
     store::carriers_replace(tx, permit, user_id, &erasure.pseudonym).await?;
-    specs_replace(tx, permit, user_id, &erasure.pseudonym).await?;
     store::sums_replace(tx, permit, user_id, &erasure.pseudonym).await?;
+    specs_replace(tx, permit, user_id, &erasure.pseudonym).await?;
+    rules_count(tx, now).await?; // how budgets were counted names whom they are about
     store::audit_erase(tx, permit, user_id).await?;
     let change = Change::new(Chain::Org(org_id), "person.erased", "person", &erasure.pseudonym);
     audit::record(tx, permit.caller(), change).await?;
