@@ -107,7 +107,8 @@ fn no_secret_can_be_read_in_logs_files_metrics_or_errors() {
     let renewed: Value = serde_json::from_str(&renewed.1).expect("JSON");
     secrets.push(renewed["access_token"].as_str().expect("a token").to_owned());
 
-    let metrics = http::exchange(server.admin, b"GET /metrics HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
+    let metrics =
+        http::exchange(server.admin, b"GET /metrics HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
     answers.push(String::from_utf8_lossy(&metrics.expect("metrics").body).into_owned());
     let pid = server.pid();
     let command_line = std::fs::read(format!("/proc/{pid}/cmdline")).expect("our own child");
