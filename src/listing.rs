@@ -100,7 +100,7 @@ mod tests {
     fn fields_are_shown_as_people_read_them_and_missing_ones_not_at_all() {
         let entry = json!({
             "name": "checkout", "upstream": {"hint": "wxyz"}, "created_at": "2026-11-21T08:09:10.123456Z",
-            "labels": {"team": "red", "cost": 7}, "roles": ["a", "b"], "requests": 1_234_567, "deleted_at": null,
+            "labels": {"team": "red"}, "roles": ["a", "b"], "requests": 1_234_567, "deleted_at": null,
         });
         let columns: [Column; 7] = [
             ("NAME", "name", Kind::Plain),
@@ -117,7 +117,7 @@ mod tests {
 name      checkout
 key       ..wxyz
 created   2026-11-21 08:09:10
-labels    cost=7,team=red
+labels    team=red
 roles     a,b
 requests  1,234,567
 ";

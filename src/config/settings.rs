@@ -136,10 +136,6 @@ settings! {
     control_plane_trusted_proxies: Networks = "control_plane.trusted_proxies" or "";
     /// Origins whose pages may call the API from a browser (CORS). Without it, none but the server's own.
     control_plane_cors_origins: Origins = "control_plane.cors_origins" or "";
-    /// Requests per second that one caller (a person, a service account, the admin token) may make, on average over ten seconds. Each control plane counts for itself.
-    control_plane_rate_limits_caller: NonZeroU32 = "control_plane.rate_limits.caller" or "300";
-    /// The same for one address, without a valid token.
-    control_plane_rate_limits_address: NonZeroU32 = "control_plane.rate_limits.address" or "100";
     /// File with the master key, in place of the one in the data folder: 64 hexadecimal digits, or base64 of 32 bytes. Everything that is sealed in the database is sealed with it.
     control_plane_master_key_file: Option<PathBuf> = "control_plane.master_key_file" or "";
     /// Program that prints the master key, as a client of a key management service does. Has 30 seconds; what it says on stderr goes to the log.
@@ -148,6 +144,10 @@ settings! {
     control_plane_master_key_previous_file: Option<PathBuf> = "control_plane.master_key_previous_file" or "";
     /// Program that prints such keys.
     control_plane_master_key_previous_command: Option<CommandLine> = "control_plane.master_key_previous_command" or "";
+    /// Requests per second that one caller (a person, a service account, the admin token) may make, on average over ten seconds. Each control plane counts for itself.
+    control_plane_rate_limits_caller: NonZeroU32 = "control_plane.rate_limits.caller" or "300";
+    /// The same for one address, without a valid token.
+    control_plane_rate_limits_address: NonZeroU32 = "control_plane.rate_limits.address" or "100";
     /// PEM file of the certificate chain to serve the API with, over TLS. Read again when it changes.
     control_plane_tls_cert_file: Option<PathBuf> = "control_plane.tls.cert_file" or "";
     /// PEM file of that certificate's private key.

@@ -189,7 +189,8 @@ const IDENTIFYING_FIELDS: [&str; 3] = ["user_id", "user", "email"];
 fn names_somebody(shown: &Value) -> bool {
     match shown {
         Value::Object(fields) => fields.iter().any(|(name, value)| {
-            (IDENTIFYING_FIELDS.contains(&name.as_str()) && value.is_string()) || names_somebody(value)
+            let somebody = value.as_str().is_some_and(|text| text != "*"); // which is everybody, each by themself
+            (IDENTIFYING_FIELDS.contains(&name.as_str()) && somebody) || names_somebody(value)
         }),
         Value::Array(values) => values.iter().any(names_somebody),
         _ => false,
