@@ -1,7 +1,9 @@
 //! The command line as people and scripts use it: the real binary, what it prints and how it exits.
 #![allow(clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
+#[path = "../harness/mod.rs"]
 mod harness;
+mod people;
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::TcpListener;
