@@ -27,6 +27,9 @@ const STEP_TIMEOUT: Duration = Duration::from_secs(20);
 const KEPT: Duration = Duration::from_secs(60 * 60);
 /// How long a provider that did not answer is not asked again.
 const REST: Duration = Duration::from_secs(3);
+/// How long no unknown key is looked for again after a look in vain: else any provider could have its list of keys, which may lie
+/// with somebody else, asked for at every sign-on.
+const KEYS_REST: Duration = Duration::from_secs(10);
 /// Most issuers that something is kept of; beyond, the oldest is forgotten.
 const MAX_ISSUERS: usize = 512;
 /// Most sign-ons that wait for one issuer: a slow one must not hold up the others.
@@ -75,6 +78,8 @@ impl Registration {
 struct Kept {
     metadata: Option<(Instant, Arc<Metadata>)>,
     keys: Option<(Instant, Arc<KeySet>)>,
+    /// When the keys were last asked for another one in vain.
+    in_vain: Option<Instant>,
     failed: Option<Instant>,
     touched: Option<Instant>,
     waiting: usize,
@@ -188,16 +193,25 @@ impl Oidc {
         token: &Unverified<'_>,
         deadline: Deadline,
     ) -> Result<(), OidcError> {
-        let kept = self.with(issuer, |kept| fresh(kept.keys.as_ref()));
+        let may_be_new = |fault: TokenFault| match fault {
+            TokenFault::UnknownKey => true,
+            // Without a name any of them was tried, and the right one may be new.
+            TokenFault::Signature => token.key_id.is_none(),
+            _ => false,
+        };
+        let (kept, in_vain) = self.with(issuer, |kept| (fresh(kept.keys.as_ref()), kept.in_vain));
         if let Some(keys) = kept {
+            let resting = in_vain.is_some_and(|since| since.elapsed() < KEYS_REST);
             match keys.verify(token) {
-                Err(TokenFault::UnknownKey) => {}
-                // Without a name any of them was tried, and the right one may be new.
-                Err(TokenFault::Signature) if token.key_id.is_none() => {}
+                Err(fault) if may_be_new(fault) && !resting => {}
                 verified => return Ok(verified?),
             }
         }
-        Ok(self.fetch_keys(issuer, metadata, deadline)?.verify(token)?)
+        let verified = self.fetch_keys(issuer, metadata, deadline)?.verify(token);
+        if verified.is_err_and(may_be_new) {
+            self.with(issuer, |kept| kept.in_vain = Some(Instant::now()));
+        }
+        Ok(verified?)
     }
 
     fn userinfo(

@@ -56,6 +56,11 @@ impl Issuer {
         &self.0
     }
 
+    /// Whether it is called without TLS, which is possible on this very machine only.
+    pub fn is_in_the_clear(&self) -> bool {
+        Url::parse(&self.0).is_ok_and(|url| url.scheme() != "https")
+    }
+
     /// Where its discovery document is (OpenID Connect Discovery 1.0, section 4.1).
     pub(super) fn discovery_url(&self) -> String {
         format!("{}/.well-known/openid-configuration", self.0.trim_end_matches('/'))

@@ -7,6 +7,7 @@ use ring::signature::{self, RsaParameters, VerificationAlgorithm};
 use serde_json::{Map, Value};
 
 use super::fault::TokenFault;
+use super::unique;
 
 /// Longest token. With thousands of groups they have some hundred kilobytes.
 const MAX_BYTES: usize = 512 * 1024;
@@ -119,7 +120,12 @@ impl<'a> Unverified<'a> {
         }
         let algorithm = header.get("alg").and_then(Value::as_str).ok_or(TokenFault::Malformed)?;
         let algorithm = Algorithm::from_name(algorithm).ok_or(TokenFault::Algorithm)?;
-        let key_id = header.get("kid").and_then(Value::as_str).map(str::to_owned);
+        let key_id = match header.get("kid") {
+            None => None,
+            Some(Value::String(name)) => Some(name.clone()),
+            // Else it would be taken for none, with which any key will do.
+            Some(_) => return Err(TokenFault::Malformed),
+        };
         let signature = URL_SAFE_NO_PAD.decode(signature).map_err(|_| TokenFault::Malformed)?;
         Ok(Self { algorithm, key_id, signed: signed.as_bytes(), signature, claims: object(claims)? })
     }
@@ -132,5 +138,5 @@ impl<'a> Unverified<'a> {
 
 fn object(part: &str) -> Result<Map<String, Value>, TokenFault> {
     let bytes = URL_SAFE_NO_PAD.decode(part).map_err(|_| TokenFault::Malformed)?;
-    serde_json::from_slice(&bytes).map_err(|_| TokenFault::Malformed)
+    unique::object(&bytes).ok_or(TokenFault::Malformed)
 }

@@ -13,6 +13,10 @@ const MAX_KEYS: usize = 64;
 /// Marks an uncompressed point (SEC 1, section 2.3.3).
 const UNCOMPRESSED: u8 = 4;
 
+/// Bytes of each coordinate (RFC 7518, section 6.2.1.2).
+const P256_BYTES: usize = 32;
+const P384_BYTES: usize = 48;
+
 /// An issuer's keys.
 #[derive(Debug, Default)]
 pub(super) struct KeySet(Vec<Key>);
@@ -80,14 +84,23 @@ fn read_key(value: &Value) -> Option<Key> {
     if text("use").is_some_and(|use_| use_ != "sig") {
         return None;
     }
-    let point = |kind| {
-        Some(Material::Curve { kind, point: [&[UNCOMPRESSED][..], &bytes("x")?, &bytes("y")?].concat() })
+    // Section 4.3: what the key is for, in place of `use` or beside it.
+    let verifies = |operations: &Value| {
+        operations.as_array().is_some_and(|all| all.iter().any(|one| one.as_str() == Some("verify")))
+    };
+    if key.get("key_ops").is_some_and(|operations| !verifies(operations)) {
+        return None;
+    }
+    let point = |kind, width: usize| {
+        let (x, y) = (bytes("x")?, bytes("y")?);
+        let whole = x.len() == width && y.len() == width;
+        whole.then(|| Material::Curve { kind, point: [&[UNCOMPRESSED][..], &x, &y].concat() })
     };
     let material = match (text("kty")?, text("crv")) {
         // ring takes numbers without leading zeros only.
         ("RSA", _) => Material::Rsa { n: without_zeros(bytes("n")?), e: without_zeros(bytes("e")?) },
-        ("EC", Some("P-256")) => point(KeyKind::P256)?,
-        ("EC", Some("P-384")) => point(KeyKind::P384)?,
+        ("EC", Some("P-256")) => point(KeyKind::P256, P256_BYTES)?,
+        ("EC", Some("P-384")) => point(KeyKind::P384, P384_BYTES)?,
         ("OKP", Some("Ed25519")) => Material::Curve { kind: KeyKind::Ed25519, point: bytes("x")? },
         _ => return None,
     };

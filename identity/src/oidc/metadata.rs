@@ -52,11 +52,13 @@ impl Metadata {
             return Err(MetadataFault::NoAlgorithm);
         }
         const METHODS: &str = "token_endpoint_auth_methods_supported";
+        let endpoint = |name| endpoint(issuer, document, name);
+        let required = |name| endpoint(name)?.ok_or(MetadataFault::Missing(name));
         Ok(Self {
-            authorization_endpoint: required(document, "authorization_endpoint")?,
-            token_endpoint: required(document, "token_endpoint")?,
-            userinfo_endpoint: endpoint(document, "userinfo_endpoint")?,
-            jwks_uri: required(document, "jwks_uri")?,
+            authorization_endpoint: required("authorization_endpoint")?,
+            token_endpoint: required("token_endpoint")?,
+            userinfo_endpoint: endpoint("userinfo_endpoint")?,
+            jwks_uri: required("jwks_uri")?,
             secret_in_basic: offers(document, METHODS, "client_secret_basic", true),
             secret_in_post: offers(document, METHODS, "client_secret_post", false),
             names_issuer_in_answers: document.get("authorization_response_iss_parameter_supported")
@@ -78,12 +80,21 @@ fn offers(document: &Map<String, Value>, list: &str, entry: &str, otherwise: boo
     texts(document, list).map_or(otherwise, |entries| entries.contains(&entry))
 }
 
-fn required(document: &Map<String, Value>, name: &'static str) -> Result<Url, MetadataFault> {
-    endpoint(document, name)?.ok_or(MetadataFault::Missing(name))
-}
-
-fn endpoint(document: &Map<String, Value>, name: &'static str) -> Result<Option<Url>, MetadataFault> {
+/// An endpoint in the clear is on this very machine, and only an issuer in the clear, which is on it as well, may name one: else any
+/// provider could have MindWeave send what it likes to what listens here.
+fn endpoint(
+    issuer: &Issuer,
+    document: &Map<String, Value>,
+    name: &'static str,
+) -> Result<Option<Url>, MetadataFault> {
     let Some(text) = text(document, name) else { return Ok(None) };
-    let url = Url::parse(text).ok().filter(|url| is_safe(url) && url.fragment().is_none());
+    let fits = |url: &Url| {
+        let named = !url.username().is_empty() || url.password().is_some();
+        is_safe(url)
+            && (url.scheme() == "https" || issuer.is_in_the_clear())
+            && url.fragment().is_none()
+            && !named
+    };
+    let url = Url::parse(text).ok().filter(fits);
     url.map(Some).ok_or(MetadataFault::Insecure(name))
 }

@@ -19,6 +19,7 @@ mod keys;
 mod metadata;
 #[cfg(test)]
 mod tests;
+mod unique;
 
 pub use binding::Binding;
 pub use claims::{EmailTrust, Person};

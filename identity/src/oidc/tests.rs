@@ -5,6 +5,9 @@ use super::jws::Unverified;
 use super::keys::KeySet;
 use super::*;
 
+mod refresh;
+mod tokens;
+
 fn object(value: Value) -> Map<String, Value> {
     match value {
         Value::Object(object) => object,
