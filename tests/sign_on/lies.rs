@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::browser::{Browser, parameter};
 use crate::harness::server::MindWeave;
 use crate::liar::{Liar, Signing, TokenEndpoint, Words, access_token_hash};
-use crate::{base, org_of};
+use crate::{base, log_after_setup, org_of};
 
 /// Seconds since 1970.
 fn now() -> u64 {
@@ -74,7 +74,8 @@ impl Stage {
 #[test]
 fn no_lie_of_a_provider_signs_anybody_in() {
     let stage = Stage::start(json!({ "groups_claim": "groups" }));
-    assert!(parameter(&stage.sign_on(|_| {}), "code").is_some(), "the truth signs in");
+    let truth = stage.sign_on(|words| words.userinfo = json!({ "sub": "subject-1" }));
+    assert!(parameter(&truth, "code").is_some(), "the truth signs in: {truth}");
     let claim = |name: &'static str, value: Value| move |words: &mut Words| words.claims[name] = value;
     let without = |name: &'static str| {
         move |words: &mut Words| drop(words.claims.as_object_mut().expect("claims").remove(name))
@@ -131,7 +132,7 @@ fn no_lie_of_a_provider_signs_anybody_in() {
         started.elapsed() < Duration::from_secs(25),
         "a provider that hangs keeps nobody waiting for long"
     );
-    let log = stage.server.log();
+    let log = log_after_setup(&stage.server);
     assert!(
         !log.contains(crate::liar::ACCESS_TOKEN) && !log.contains("mwo_"),
         "nothing secret in the log:\n{log}"

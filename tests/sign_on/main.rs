@@ -20,6 +20,12 @@ fn base(server: &MindWeave) -> String {
     format!("http://localhost:{}", server.control_plane.port())
 }
 
+/// What it wrote to its log, but for the link of the first start, which is for whoever reads the log.
+fn log_after_setup(server: &MindWeave) -> String {
+    let log = server.log();
+    log.lines().filter(|line| !line.contains("/auth/setup?token=")).collect::<Vec<_>>().join("\n")
+}
+
 /// The organisation of the first start.
 fn org_of(server: &MindWeave) -> String {
     server.ledger().get("/orgs")["data"][0]["id"].as_str().expect("an organisation").to_owned()

@@ -35,8 +35,11 @@ impl Provider {
             .stdout(Stdio::piped())
             .spawn()
             .expect("node starts");
-        let lines = BufReader::new(child.stdout.take().expect("its output")).lines();
-        let issuer = lines.map_while(Result::ok).find(|line| line.starts_with("http://"));
+        let mut lines =
+            BufReader::new(child.stdout.take().expect("its output")).lines().map_while(Result::ok);
+        let issuer = lines.find(|line| line.starts_with("http://"));
+        // What it says later has to go somewhere: it ends when it cannot write.
+        std::thread::spawn(move || lines.for_each(drop));
         Self { child, issuer: issuer.expect("the provider says where it listens") }
     }
 

@@ -11,7 +11,7 @@ use crate::browser::{Browser, parameter};
 use crate::harness::ledger::Ledger;
 use crate::harness::server::MindWeave;
 use crate::provider::{CLIENT_SECRET, Provider};
-use crate::{base, org_of};
+use crate::{base, log_after_setup, org_of};
 
 const PASSWORD: &str = "password of ada";
 
@@ -55,7 +55,7 @@ fn people_sign_on_with_every_kind_of_client_and_after_the_provider_changed_its_k
     }
     ids.dedup();
     assert_eq!(ids.len(), 1, "one person, however they came");
-    let log = server.log();
+    let log = log_after_setup(&server);
     for secret in [CLIENT_SECRET, "mwo_", "mwa_", "mwr_", PASSWORD] {
         assert!(!log.contains(secret), "{secret} in the log:\n{log}");
     }
