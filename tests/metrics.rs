@@ -15,13 +15,14 @@ use mindweave_test_servers::Kafka;
 use serde_json::Value;
 
 /// Where the metrics of each crate stand.
-const METRICS_SOURCES: [&str; 6] = [
+const METRICS_SOURCES: [&str; 7] = [
     "proxy/src/metrics.rs",
     "proxy/src/metrics",
     "eventlog/src/metrics.rs",
     "kafka/src/metrics.rs",
     "kafka/src/consume/metrics.rs",
     "control-plane/src/metrics.rs",
+    "identity/src/metrics.rs",
 ];
 
 /// The operators' table: each metric with its labels.

@@ -19,8 +19,8 @@ use crate::db::{Db, OpenError, StoreError, Topic};
 use crate::entropy::NoEntropy;
 use crate::governance::{Checker, Replays, ReservedSource, ReservedView};
 use crate::http::auth::{AdminToken, Gate};
-use crate::http::problem::chain;
 use crate::http::idempotency::requests_prune;
+use crate::http::problem::chain;
 use crate::http::rates::Rates;
 use crate::http::router::{self, Edge};
 use crate::http::security_headers::Transport;
@@ -29,12 +29,12 @@ use crate::http::tls::{Tls, TlsError};
 use crate::identity::api_tokens::{USES_PERIOD, USES_TASK, Uses};
 use crate::identity::{self, IdentityError};
 use crate::intake::{self, Desk};
+use crate::keys::uses_note;
 use crate::leadership::Leadership;
 use crate::metrics;
 use crate::privacy::{ERASURE_PERIOD, erasures_run};
 use crate::projects::{HomeError, home_ensure};
 use crate::proxies::{Door, REFRESH_PERIOD, REFRESH_TASK, Tokens, TokensError};
-use crate::keys::uses_note;
 use crate::rollup::{Retention, rollup_run, storage_run};
 use crate::shares::{SHARES_TASK, Shares};
 use crate::sign_on::SignOn;
@@ -160,6 +160,7 @@ impl ControlPlane {
         check_tokens(&config)?;
         let token = AdminToken::new(&config.admin_token)?;
         metrics::register();
+        mindweave_identity::register_metrics();
         let db = Db::open(&config.database, config.database_options).await?;
         let home = Arc::new(home_ensure(&db).await?);
         let publisher = Publisher::start(db.clone(), config.master_key.clone(), Arc::clone(&home)).await?;
@@ -217,7 +218,18 @@ impl ControlPlane {
         let reaches_database = leadership.reaches_database();
         spawn_background(&mut tasks, &db, &publisher, &leadership, config.retention);
         spawn_audit(&mut tasks, &db, &leadership, config.audit_topic);
-        Ok(Self { local_addr, db, publisher, ingest, feeds, reserved, reaches_database, desk, identity, tasks })
+        Ok(Self {
+            local_addr,
+            db,
+            publisher,
+            ingest,
+            feeds,
+            reserved,
+            reaches_database,
+            desk,
+            identity,
+            tasks,
+        })
     }
 
     /// Where the API listens.

@@ -7,3 +7,5 @@ pub mod passkeys;
 pub mod password;
 pub mod recovery;
 pub mod totp;
+
+pub use metrics::register as register_metrics;

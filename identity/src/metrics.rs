@@ -31,7 +31,7 @@ impl MailResult {
 }
 
 /// Describes the metrics and starts each at zero.
-pub(crate) fn register() {
+pub fn register() {
     use ::metrics::{describe_counter, describe_gauge};
     describe_counter!(MAILS, "Mails, by what became of them.");
     describe_gauge!(MAILS_QUEUED, "Mails that wait or are being sent.");

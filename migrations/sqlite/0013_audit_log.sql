@@ -36,6 +36,13 @@ BEGIN
     SELECT RAISE(ABORT, 'the audit log only grows');
 END;
 
+-- INSERT OR REPLACE deletes without asking the trigger above.
+CREATE TRIGGER audit_log_is_written_once BEFORE INSERT ON audit_log
+WHEN EXISTS (SELECT 1 FROM audit_log WHERE chain = new.chain AND sequence = new.sequence)
+BEGIN
+    SELECT RAISE(ABORT, 'the audit log only grows');
+END;
+
 CREATE TRIGGER audit_log_stays BEFORE UPDATE ON audit_log
 WHEN NOT (
     new.chain = old.chain AND new.sequence = old.sequence AND new.at = old.at AND new.action = old.action

@@ -27,7 +27,11 @@ fn a_call_through_a_proxy_with_a_certificate_is_in_the_ledger_once() {
 /// Refused for this reason: the proxy says so, serves nothing, and neither log has a secret.
 fn assert_refused(secured: &Secured, proxy: &Proxy, reason: &str) {
     eventually(&format!("the log says {reason:?}"), || proxy.process.log().contains(reason).then_some(()));
-    assert_eq!(proxy.health(), (503, "not ready: no_snapshot\n".to_owned()));
+    eventually("it has started, and has no snapshot", || {
+        let (status, why) = proxy.health();
+        assert_eq!(status, 503, "{why}");
+        (why == "not ready: no_snapshot\n").then_some(())
+    });
     let logs = [proxy.process.log(), secured.control_plane.process.log()];
     assert_no_secret(&logs, &[PROXY_TOKEN, ADMIN_TOKEN], &secured.files);
 }

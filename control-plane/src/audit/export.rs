@@ -73,11 +73,11 @@ enum BrokenOff {
 impl Export {
     /// The body that sends it.
     pub(super) fn into_body(self) -> ExportBody {
-        ExportBody { next: Some(Box::pin(self.begin())) }
+        ExportBody { next: Some(Box::pin(std::future::ready(self.begin()))) }
     }
 
     /// What stands before the entries.
-    async fn begin(self) -> (Option<Self>, Result<Option<Bytes>, BrokenOff>) {
+    fn begin(self) -> (Option<Self>, Result<Option<Bytes>, BrokenOff>) {
         let first = match self.format {
             Format::Csv => Ok(csv::head().into_bytes()),
             Format::JsonLines => {

@@ -7,7 +7,7 @@
 //! out to its end also when its client has gone: that client is the one that asks again. Where a whole process died in between,
 //! nobody knows what became of the change; the key is free again after [`GIVE_UP_AFTER`].
 //!
-//! Not kept are answers with 5xx, so that trying again tries again. What comes before a sign-in has no caller, and no keys. Events
+//! Not kept are answers with 5xx, 401, 403, 404 and 429, so that trying again tries again. What comes before a sign-in has no caller, and no keys. Events
 //! have identities of their own, by which they are booked once.
 
 mod store;
@@ -17,7 +17,7 @@ use std::time::Duration;
 use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::{Request, State};
 use axum::http::header::{CONTENT_TYPE, ETAG, LOCATION};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Method};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use http_body::Body as _;
@@ -71,7 +71,8 @@ pub(super) async fn once(State(app): State<App>, request: Request, next: Next) -
 
 async fn with_key(app: App, request: Request, next: Next) -> Result<Response, Problem> {
     let key = read_key(request.headers())?;
-    let Some(caller) = request.extensions().get::<Caller>().and_then(scope) else {
+    let asking = request.extensions().get::<Caller>();
+    let Some((caller, roles)) = asking.and_then(|caller| Some((scope(caller)?, roles(caller)))) else {
         return Ok(next.run(request).await);
     };
     let (parts, body) = request.into_parts();
@@ -82,7 +83,7 @@ async fn with_key(app: App, request: Request, next: Next) -> Result<Response, Pr
         )
     })?;
     let target = parts.uri.path_and_query().map_or_else(|| parts.uri.path(), |target| target.as_str());
-    let request_hash = hash(&parts.method, target, &body);
+    let request_hash = hash(&parts.method, target, &roles, &body);
     let asked = Asked { caller, key, request_hash };
     match store::request_begin(&app, &asked).await? {
         Begun::Run(running) => {
@@ -98,7 +99,7 @@ async fn with_key(app: App, request: Request, next: Next) -> Result<Response, Pr
         }
         Begun::Other => Err(Problem::new(
             Code::IdempotencyKeyReused,
-            "idempotency-key: was sent with another request before; every request needs a key of its own",
+            "idempotency-key: was sent with another request before, or by somebody whose roles have changed since; every request needs a key of its own",
         )),
         Begun::Answered(answer) => Ok(answer.into_response()),
         Begun::NotKept => Err(Problem::new(
@@ -122,6 +123,11 @@ fn read_key(headers: &HeaderMap) -> Result<String, Problem> {
     Err(Problem::new(Code::InvalidIdempotencyKey, detail))
 }
 
+/// What the caller may, as a text that changes with it.
+fn roles(caller: &Caller) -> String {
+    format!("{} {:?}", caller.is_installation_admin(), caller.grants())
+}
+
 /// Whose keys: those of a person, or of one token, which may see less than its owner does.
 fn scope(caller: &Caller) -> Option<String> {
     match caller.actor() {
@@ -133,9 +139,10 @@ fn scope(caller: &Caller) -> Option<String> {
     }
 }
 
-fn hash(method: &Method, target: &str, body: &[u8]) -> [u8; digest::SHA256_OUTPUT_LEN] {
+/// The roles belong to it: whoever has lost them since gets nothing again that they may not see any more.
+fn hash(method: &Method, target: &str, roles: &str, body: &[u8]) -> [u8; digest::SHA256_OUTPUT_LEN] {
     let mut context = digest::Context::new(&digest::SHA256);
-    for part in [method.as_str().as_bytes(), target.as_bytes()] {
+    for part in [method.as_str().as_bytes(), target.as_bytes(), roles.as_bytes()] {
         context.update(part);
         context.update(b"\n"); // neither holds one
     }
@@ -149,13 +156,26 @@ async fn run(app: App, asked: Asked, running: Running, request: Request, next: N
     let response = answer.unwrap_or_else(|_| {
         Problem::new(Code::Timeout, "the request took too long; try again").into_response()
     });
-    if response.status().is_server_error() {
+    if !is_kept(response.status()) {
         report(store::request_forget(&app, &asked, running).await.err());
         return response;
     }
     let (response, answer) = keepable(response).await;
     report(store::request_answered(&app, &asked, running, response.status(), answer).await.err());
     response
+}
+
+/// Whether an answer is kept. Nothing was done where it says that somebody may not, or not now; keeping such answers would let those fill
+/// the database who may do nothing.
+fn is_kept(status: StatusCode) -> bool {
+    !status.is_server_error()
+        && !matches!(
+            status,
+            StatusCode::UNAUTHORIZED
+                | StatusCode::FORBIDDEN
+                | StatusCode::NOT_FOUND
+                | StatusCode::TOO_MANY_REQUESTS
+        )
 }
 
 /// The key then counts as running until it is given up. The answer is right all the same.

@@ -52,7 +52,6 @@ pub(crate) enum Code {
     NotEnabled,
     PasskeysUnavailable,
     LastOwner,
-    AlreadyErased,
     ManagedBySignOn,
     InvitationInvalid,
     InvitationOver,
@@ -122,7 +121,6 @@ impl Code {
             | Self::PasskeysUnavailable
             | Self::MailNotConfigured
             | Self::LastOwner
-            | Self::AlreadyErased
             | Self::InvitationOver
             | Self::AlreadyInvited
             | Self::ManagedBySignOn

@@ -103,7 +103,7 @@ impl Budgets {
     }
 
     fn take(&self, key: u64) -> Result<Left, Exceeded> {
-        if self.taken.fetch_add(1, Ordering::Relaxed) % FORGET_EVERY == 0 {
+        if self.taken.fetch_add(1, Ordering::Relaxed).is_multiple_of(FORGET_EVERY) {
             self.limiter.retain_recent();
         }
         let key = if self.limiter.len() < MAX_KNOWN { key } else { key % SHARED };
@@ -212,7 +212,7 @@ mod tests {
         let rates = rates(1, 100_000_000); // so much that nothing is forgotten for being full again
         let (_, addresses) = &*rates.0;
         for number in 0..u64::try_from(MAX_KNOWN).unwrap() * 2 {
-            drop(addresses.take(number << 32 | 0xffff_ffff));
+            let _ = addresses.take(number << 32 | 0xffff_ffff).is_ok();
         }
         let known = addresses.limiter.len();
         assert!(known <= MAX_KNOWN + usize::try_from(SHARED).unwrap(), "{known}");

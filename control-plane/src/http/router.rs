@@ -10,7 +10,6 @@ use axum::response::{IntoResponse, Response};
 use axum::{Json, Router};
 use http_body::Body;
 use serde::Serialize;
-use serde_json::json;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 

@@ -1,6 +1,6 @@
 //! The account of a person who is erased, and their place in the organisation.
 
-use crate::access::OrgPermit;
+use crate::access::{OrgPermit, grants_read};
 use crate::audit::Chain;
 use crate::clock;
 use crate::db::{Connection, Doing, StoreError, sql};
@@ -9,11 +9,20 @@ use crate::members::{MANUAL, Source, bindings_of, role_unbind};
 
 use super::store;
 
-/// A person with an account who has a role in the organisation.
+/// A person with an account who has a role in the organisation, or had one: the usual order is to remove somebody, and to erase them when
+/// they ask for it.
 pub(super) struct Member {
     id: String,
+    email: String,
     email_key: String,
     installation_admin: bool,
+}
+
+impl Member {
+    /// As it was typed.
+    pub(super) fn email(&self) -> &str {
+        &self.email
+    }
 }
 
 /// The member with this id.
@@ -22,17 +31,24 @@ pub(super) async fn member_find(
     org_id: &str,
     user_id: &str,
 ) -> Result<Option<Member>, StoreError> {
-    let row: Option<(String, i64)> = sql::query_as(
-        "SELECT email_key, installation_admin FROM users u WHERE id = ? AND erased_at IS NULL
-             AND EXISTS (SELECT 1 FROM role_bindings b WHERE b.principal_id = u.id AND b.org_id = ?)",
+    let row: Option<(String, String, i64)> = sql::query_as(
+        "SELECT email, email_key, installation_admin FROM users u WHERE id = ? AND erased_at IS NULL
+             AND (EXISTS (SELECT 1 FROM role_bindings b WHERE b.principal_id = u.id AND b.org_id = ?)
+                  OR EXISTS (SELECT 1 FROM audit_log a WHERE a.chain = ? AND a.target_id = u.id)
+                  OR EXISTS (SELECT 1 FROM audit_log a WHERE a.chain = ? AND a.actor_id = u.id)
+                  OR EXISTS (SELECT 1 FROM invitations i WHERE i.org_id = ? AND i.accepted_by = u.id))",
     )
     .bind(user_id)
+    .bind(org_id)
+    .bind(org_id)
+    .bind(org_id)
     .bind(org_id)
     .fetch_optional(tx)
     .await
     .doing("looking for a member")?;
-    Ok(row.map(|(email_key, admin)| Member {
+    Ok(row.map(|(email, email_key, admin)| Member {
         id: user_id.to_owned(),
+        email,
         email_key,
         installation_admin: admin != 0,
     }))
@@ -56,21 +72,13 @@ pub(super) async fn member_erase(
         role_unbind(tx, permit, &member.id, &binding.place, source).await?;
     }
     invitations_erase(tx, permit.org_id(), &member.email_key, pseudonym).await?;
-    if !member.installation_admin && !has_roles(tx, &member.id).await? {
+    if !member.installation_admin && grants_read(tx, &member.id).await?.0.is_empty() {
         account_erase(tx, &member.id, pseudonym).await?;
     }
     Ok(())
 }
 
-async fn has_roles(tx: &mut Connection, user_id: &str) -> Result<bool, StoreError> {
-    sql::query_scalar("SELECT EXISTS (SELECT 1 FROM role_bindings WHERE principal_id = ?)")
-        .bind(user_id)
-        .fetch_one(tx)
-        .await
-        .doing("looking for roles")
-}
-
-async fn invitations_erase(
+pub(super) async fn invitations_erase(
     tx: &mut Connection,
     org_id: &str,
     email_key: &str,

@@ -4,15 +4,16 @@ use mindweave_policy::{LimitSpec, QuotaSpec, Subject, SubjectKind};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::account;
+use super::account::{self, Member};
 use super::arrivals::digest;
-use super::store::{self, Erasure};
+use super::store::{self, Erasure, Person};
 use crate::access::OrgPermit;
 use crate::audit::{self, Chain, Change};
 use crate::clock;
 use crate::db::{Connection, StoreError};
 use crate::entropy;
-use crate::http::problem::{Code, Problem};
+use crate::http::problem::Problem;
+use crate::identity::users::email_key;
 use crate::usage::counters::rules_count;
 
 /// Bytes of the salt under which erased people are remembered.
@@ -24,7 +25,7 @@ const PSEUDONYM_PREFIX: &str = "erased_";
 /// snapshots.
 ///
 /// # Errors
-/// 404 when nothing names such a person, 409 when they are the last owner, or were erased already under this name.
+/// 404 when nothing names such a person, 409 when they are the last owner.
 pub(super) async fn person_erase(
     tx: &mut Connection,
     permit: &OrgPermit,
@@ -38,22 +39,19 @@ pub(super) async fn person_erase(
     let fault = |error| Problem::internal(&error);
     let now = clock::now();
     let salt = store::salt_ensure(tx, &entropy::bytes::<SALT_BYTES>().map_err(fault)?).await?;
-    let erasure = Erasure {
-        id: store::new_id("era_", now, entropy::bytes().map_err(fault)?),
-        org_id: org_id.to_owned(),
-        pseudonym: store::new_id(PSEUDONYM_PREFIX, now, entropy::bytes().map_err(fault)?),
-        events: 0,
-        created_at: now,
-        finished_at: None,
-    };
     let digest = digest(&salt, org_id, user_id);
-    store::erasure_insert(tx, &erasure, user_id, &digest).await.map_err(|error| {
-        if error.is_unique_violation() {
-            let detail = "this person was erased already; what arrives under this name is replaced";
-            return Problem::new(Code::AlreadyErased, detail);
-        }
-        error.into()
-    })?;
+    let (id, pseudonym) = match store::erasure_before(tx, permit, &digest).await? {
+        Some(before) => before,
+        None => (
+            store::new_id("era_", now, entropy::bytes().map_err(fault)?),
+            store::new_id(PSEUDONYM_PREFIX, now, entropy::bytes().map_err(fault)?),
+        ),
+    };
+    let erasure =
+        Erasure { id, org_id: org_id.to_owned(), pseudonym, events: 0, created_at: now, finished_at: None };
+    let email = member.as_ref().map(Member::email);
+    store::erasure_note(tx, &erasure, &Person { digest: &digest, user_id, email }).await?;
+    account::invitations_erase(tx, org_id, &email_key(user_id), &erasure.pseudonym).await?; // whoever was only invited
     if let Some(member) = member {
         account::member_erase(tx, permit, &member, &erasure.pseudonym).await?;
     }
@@ -87,7 +85,7 @@ async fn specs_replace(
     }
     for (id, spec) in store::specs_read(tx, permit, store::Specs::Quotas).await? {
         let mut spec: QuotaSpec = read(&spec, "a budget")?;
-        if spec.scope.kind == SubjectKind::User && spec.scope.id.is_none() {
+        if spec.scope.kind == SubjectKind::User {
             store::subject_replace(tx, &id, user_id, pseudonym).await?;
         }
         if let Some(scope) = renamed(&spec.scope) {

@@ -25,6 +25,7 @@ struct Open {
     id: String,
     org_id: String,
     user_id: String,
+    email: Option<String>,
     pseudonym: String,
     events_until: Option<i64>,
     audit_until: i64,
@@ -45,7 +46,7 @@ pub(crate) async fn erasures_run(db: &Db, now: Timestamp) -> Result<(), StoreErr
     loop {
         let mut tx = db.begin_read().await?;
         let open: Option<Open> = sql::query_as(
-            "SELECT id, org_id, user_id, pseudonym, events_until, audit_until, created_at FROM erasures
+            "SELECT id, org_id, user_id, email, pseudonym, events_until, audit_until, created_at FROM erasures
              WHERE finished_at IS NULL ORDER BY id LIMIT 1",
         )
         .fetch_optional(&mut *tx)
@@ -147,14 +148,20 @@ async fn event_replace(
     .map(drop)
 }
 
-/// An event whose user has this name; everything else stays as it is.
+/// Fields of an event's `request` by which a person may be known.
+const NETWORK_FIELDS: [&str; 2] = ["client_ip", "user_agent"];
+
+/// An event whose user has this name, and that does not say from where they called; everything else stays as it is.
 pub(crate) fn with_user(event: &str, user_id: &str) -> Option<String> {
     let mut event: Value = serde_json::from_str(event).ok()?;
     event.as_object_mut()?.insert("user_id".to_owned(), Value::from(user_id));
+    if let Some(request) = event.get_mut("request").and_then(Value::as_object_mut) {
+        request.retain(|name, _| !NETWORK_FIELDS.contains(&name.as_str()));
+    }
     serde_json::to_string(&event).ok()
 }
 
-/// Takes away what other entries of the audit log say of the person: those about keys that were theirs.
+/// Takes away what other entries of the audit log say of the person: those about keys that were theirs, and invitations to them.
 async fn entries_erase(db: &Db, open: &Open) -> Result<(), StoreError> {
     let mut from = open.audit_until;
     loop {
@@ -175,7 +182,7 @@ async fn entries_erase(db: &Db, open: &Open) -> Result<(), StoreError> {
         .fetch_all(&mut *tx)
         .await
         .doing("reading the audit log")?;
-        for (sequence, _) in entries.iter().filter(|(_, personal)| names(personal, &open.user_id)) {
+        for (sequence, _) in entries.iter().filter(|(_, personal)| open.is_named_in(personal)) {
             sql::query(
                 "UPDATE audit_log SET personal = NULL, personal_salt = NULL WHERE chain = ? AND sequence = ?",
             )
@@ -199,23 +206,33 @@ async fn entries_erase(db: &Db, open: &Open) -> Result<(), StoreError> {
     }
 }
 
-/// Whether any text of an entry is this person's id.
-fn names(personal: &str, user_id: &str) -> bool {
-    fn walk(value: &Value, user_id: &str) -> bool {
-        match value {
-            Value::String(text) => text == user_id,
-            Value::Array(values) => values.iter().any(|value| walk(value, user_id)),
-            Value::Object(fields) => fields.values().any(|value| walk(value, user_id)),
-            _ => false,
-        }
+impl Open {
+    /// Whether any text of an entry is this person's id or address, however the latter is written.
+    fn is_named_in(&self, personal: &str) -> bool {
+        let is_theirs = |text: &str| {
+            text == self.user_id
+                || self
+                    .email
+                    .as_ref()
+                    .is_some_and(|email| text.trim().to_lowercase() == email.trim().to_lowercase())
+        };
+        serde_json::from_str(personal).is_ok_and(|value: Value| any_text(&value, &is_theirs))
     }
-    serde_json::from_str(personal).is_ok_and(|value: Value| walk(&value, user_id))
+}
+
+fn any_text(value: &Value, is_wanted: &impl Fn(&str) -> bool) -> bool {
+    match value {
+        Value::String(text) => is_wanted(text),
+        Value::Array(values) => values.iter().any(|value| any_text(value, is_wanted)),
+        Value::Object(fields) => fields.values().any(|value| any_text(value, is_wanted)),
+        _ => false,
+    }
 }
 
 /// Nothing says any more who it was.
 async fn finish(db: &Db, id: &str, now: Timestamp) -> Result<(), StoreError> {
     let mut tx = db.begin_write().await?;
-    sql::query("UPDATE erasures SET user_id = NULL, finished_at = ? WHERE id = ?")
+    sql::query("UPDATE erasures SET user_id = NULL, email = NULL, finished_at = ? WHERE id = ?")
         .bind(now.as_microsecond())
         .bind(id)
         .execute(&mut *tx)

@@ -14,6 +14,14 @@ pub(crate) enum Section {
     Account,
     /// Roles in the organisation.
     Role,
+    /// Invitations to their address.
+    Invitation,
+    /// Where they are signed in.
+    Session,
+    /// Their personal access tokens, without secrets.
+    Token,
+    /// Who they are at sign-on providers.
+    SignOn,
     /// Keys that name them, without secrets.
     Key,
     /// Client credentials that name them, without secrets.
@@ -22,14 +30,18 @@ pub(crate) enum Section {
     Usage,
     /// Single calls, for as long as those are kept.
     Event,
-    /// Entries of the audit log by them.
+    /// Entries of the audit log by them and about them.
     Audit,
 }
 
 /// Every section.
-pub(super) const SECTIONS: [Section; 7] = [
+pub(super) const SECTIONS: [Section; 11] = [
     Section::Account,
     Section::Role,
+    Section::Invitation,
+    Section::Session,
+    Section::Token,
+    Section::SignOn,
     Section::Key,
     Section::Credential,
     Section::Usage,
@@ -61,6 +73,10 @@ pub(super) async fn section_read(
     let statement = match section {
         Section::Account => ACCOUNT,
         Section::Role => ROLES,
+        Section::Invitation => INVITATIONS,
+        Section::Session => SESSIONS,
+        Section::Token => TOKENS,
+        Section::SignOn => IDENTITIES,
         Section::Key => KEYS,
         Section::Credential => CREDENTIALS,
         Section::Usage => return usage(tx, permit, user_id, after, limit).await,
@@ -115,6 +131,34 @@ const ROLES: Statement = Statement {
           FROM role_bindings WHERE org_id = ? AND principal_id = ? AND id > ? ORDER BY id LIMIT ?",
     names: &["place", "place_id", "role", "source", "created_at_micros"],
 };
+const INVITATIONS: Statement = Statement {
+    sql: "SELECT i.id AS place, i.email AS a, i.role AS b, i.place_id AS c, CAST(i.created_at AS TEXT) AS d,
+              CAST(i.accepted_at AS TEXT) AS e
+          FROM invitations i JOIN users u ON u.email_key = i.email_key
+          WHERE i.org_id = ? AND u.id = ? AND i.id > ? ORDER BY i.id LIMIT ?",
+    names: &["email", "role", "place_id", "created_at_micros", "accepted_at_micros"],
+};
+const SESSIONS: Statement = Statement {
+    sql: "SELECT s.id AS place, s.method AS a, s.address AS b, s.user_agent AS c, CAST(s.created_at AS TEXT) AS d,
+              CAST(s.last_used_at AS TEXT) AS e
+          FROM sessions s WHERE EXISTS (SELECT 1 FROM role_bindings b WHERE b.principal_id = s.user_id AND b.org_id = ?)
+              AND s.user_id = ? AND s.id > ? ORDER BY s.id LIMIT ?",
+    names: &["method", "address", "user_agent", "created_at_micros", "last_used_at_micros"],
+};
+const TOKENS: Statement = Statement {
+    sql: "SELECT t.id AS place, t.id AS a, t.name AS b, t.scopes AS c, CAST(t.created_at AS TEXT) AS d,
+              CAST(t.last_used_at AS TEXT) AS e
+          FROM api_tokens t WHERE EXISTS (SELECT 1 FROM role_bindings b WHERE b.principal_id = t.principal_id AND b.org_id = ?)
+              AND t.principal_id = ? AND t.id > ? ORDER BY t.id LIMIT ?",
+    names: &["id", "name", "scopes", "created_at_micros", "last_used_at_micros"],
+};
+const IDENTITIES: Statement = Statement {
+    sql: "SELECT x.subject AS place, x.issuer AS a, x.subject AS b, x.provider_id AS c, CAST(x.created_at AS TEXT) AS d,
+              CAST(x.last_login_at AS TEXT) AS e
+          FROM external_identities x JOIN oidc_providers p ON p.id = x.provider_id
+          WHERE p.org_id = ? AND x.user_id = ? AND x.subject > ? ORDER BY x.subject LIMIT ?",
+    names: &["issuer", "subject", "provider", "created_at_micros", "last_login_at_micros"],
+};
 const KEYS: Statement = Statement {
     sql: "SELECT k.id AS place, k.id AS a, k.project_id AS b, k.name AS c, k.labels AS d, k.roles AS e
           FROM keys k JOIN projects p ON p.id = k.project_id
@@ -128,6 +172,9 @@ const CREDENTIALS: Statement = Statement {
     names: &["id", "project_id", "name", "labels", "roles"],
 };
 
+/// Day, dimension, project, model, requests, input tokens, output tokens, cost in nano-dollars.
+type DayRow = (i64, i64, String, String, i64, i64, i64, i64);
+
 /// Days that are over are in the sums by day; today's calls are among the single ones.
 async fn usage(
     tx: &mut Connection,
@@ -137,7 +184,7 @@ async fn usage(
     limit: i64,
 ) -> Result<Vec<Record>, StoreError> {
     let (day, dim) = pair(after);
-    let rows: Vec<(i64, i64, String, String, i64, i64, i64, i64)> = sql::query_as(
+    let rows: Vec<DayRow> = sql::query_as(
         "SELECT d.bucket, d.dim_id, m.project_id, m.model, d.requests, d.input_tokens, d.output_tokens, d.cost_nano_usd
          FROM usage_day d JOIN usage_dims m ON m.dim_id = d.dim_id
          WHERE m.org_id = ? AND m.user_id = ? AND (d.bucket > ? OR d.bucket = ? AND d.dim_id > ?)
@@ -203,9 +250,10 @@ async fn audit(
     let (sequence, _) = pair(after);
     let rows: Vec<(i64, String, Option<String>)> = sql::query_as(
         "SELECT sequence, body, personal FROM audit_log
-         WHERE chain = ? AND actor_id = ? AND sequence > ? ORDER BY sequence LIMIT ?",
+         WHERE chain = ? AND (actor_id = ? OR target_id = ?) AND sequence > ? ORDER BY sequence LIMIT ?",
     )
     .bind(permit.org_id())
+    .bind(user_id)
     .bind(user_id)
     .bind(sequence)
     .bind(limit)

@@ -48,7 +48,7 @@ struct ExportRequest {
 }
 
 /// What is known of a person: their account and roles, keys that name them, what they used, single calls, what they changed. In the
-/// body, because who it is does not belong into a URL. The first page is noted in the audit log.
+/// body, because who it is does not belong into a URL. Every page is noted in the audit log.
 #[utoipa::path(
     post, path = "/orgs/{org_id}/privacy/export", tag = "privacy", operation_id = "person_export",
     params(("org_id" = String, Path, description = "`org_..`")),
@@ -82,14 +82,12 @@ async fn person_export(
         after.clear();
     }
     drop(tx);
-    if given.is_none() {
-        let mut tx = app.db.begin_write().await?;
-        // Whom it was about is a part of what an erasure takes away.
-        let change = Change::new(Chain::Org(permit.org_id()), "person.exported", "org", permit.org_id());
-        let about = json!({ "user_id": user_id });
-        audit::record(&mut tx, &caller, change.after(&about).identifying()).await?;
-        tx.commit().await.doing("noting an export")?;
-    }
+    // Every page: a cursor can be made up. Whom it was about is a part of what an erasure takes away.
+    let mut tx = app.db.begin_write().await?;
+    let change = Change::new(Chain::Org(permit.org_id()), "person.exported", "org", permit.org_id());
+    let about = json!({ "user_id": user_id });
+    audit::record(&mut tx, &caller, change.after(&about).identifying()).await?;
+    tx.commit().await.doing("noting an export")?;
     Ok(Json(Page::of(records, DEFAULT_PAGE, |last| write_cursor(last.section, &last.place))))
 }
 

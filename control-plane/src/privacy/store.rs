@@ -10,6 +10,7 @@ use sqlx::{AssertSqlSafe, FromRow};
 use super::arrivals::{Digest, Erased};
 use crate::access::OrgPermit;
 use crate::db::{Connection, Doing, StoreError, sql};
+use crate::identity::users::email_key;
 use crate::stored::timestamp;
 
 /// What the API shows of an erasure. Nothing says who it was.
@@ -104,20 +105,37 @@ pub(super) async fn salt_ensure(tx: &mut Connection, new: &[u8]) -> Result<Vec<u
     sql::query_scalar("SELECT salt FROM erasure_salt").fetch_one(tx).await.doing(DOING)
 }
 
-/// Notes an erasure; whoever books events knows of it from this transaction's commit on.
-pub(super) async fn erasure_insert(
+/// The pseudonym that this person got before, and the erasure.
+pub(super) async fn erasure_before(
+    tx: &mut Connection,
+    permit: &OrgPermit,
+    digest: &Digest,
+) -> Result<Option<(String, String)>, StoreError> {
+    sql::query_as("SELECT id, pseudonym FROM erasures WHERE org_id = ? AND digest = ?")
+        .bind(permit.org_id())
+        .bind(digest.as_slice())
+        .fetch_optional(tx)
+        .await
+        .doing("looking for an erasure")
+}
+
+/// Notes an erasure; whoever books events knows of it from this transaction's commit on. One that was there begins anew: somebody who
+/// was erased has come back.
+pub(super) async fn erasure_note(
     tx: &mut Connection,
     erasure: &Erasure,
-    user_id: &str,
-    digest: &Digest,
+    person: &Person<'_>,
 ) -> Result<(), StoreError> {
     sql::query(
-        "INSERT INTO erasures (id, org_id, digest, user_id, pseudonym, created_at) VALUES (?, ?, ?, ?, ?, ?)",
+        "INSERT INTO erasures (id, org_id, digest, user_id, email, pseudonym, created_at) VALUES (?, ?, ?, ?, ?, ?, ?)
+         ON CONFLICT (org_id, digest) DO UPDATE SET user_id = excluded.user_id, email = excluded.email,
+             events = 0, events_until = NULL, audit_until = 0, created_at = excluded.created_at, finished_at = NULL",
     )
     .bind(&erasure.id)
     .bind(&erasure.org_id)
-    .bind(digest.as_slice())
-    .bind(user_id)
+    .bind(person.digest.as_slice())
+    .bind(person.user_id)
+    .bind(person.email.map(str::to_owned))
     .bind(&erasure.pseudonym)
     .bind(erasure.created_at.as_microsecond())
     .execute(&mut *tx)
@@ -128,6 +146,15 @@ pub(super) async fn erasure_insert(
         .await
         .doing("telling of an erasure")
         .map(drop)
+}
+
+/// Who is erased.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Person<'a> {
+    pub(super) digest: &'a Digest,
+    pub(super) user_id: &'a str,
+    /// Of the account, if there is one.
+    pub(super) email: Option<&'a str>,
 }
 
 /// Everybody who was erased.
@@ -155,7 +182,8 @@ pub(super) async fn person_known(
         "SELECT EXISTS (SELECT 1 FROM usage_dims WHERE org_id = ? AND user_id = ?)
              OR EXISTS (SELECT 1 FROM keys k JOIN projects p ON p.id = k.project_id WHERE p.org_id = ? AND k.user_id = ?)
              OR EXISTS (SELECT 1 FROM client_credentials c JOIN projects p ON p.id = c.project_id
-                        WHERE p.org_id = ? AND c.user_id = ?)",
+                        WHERE p.org_id = ? AND c.user_id = ?)
+             OR EXISTS (SELECT 1 FROM invitations WHERE org_id = ? AND email_key = ?)",
     )
     .bind(permit.org_id())
     .bind(user_id)
@@ -163,6 +191,8 @@ pub(super) async fn person_known(
     .bind(user_id)
     .bind(permit.org_id())
     .bind(user_id)
+    .bind(permit.org_id())
+    .bind(email_key(user_id))
     .fetch_one(tx)
     .await
     .doing("looking for a person")

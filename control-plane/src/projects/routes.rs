@@ -6,7 +6,6 @@ use axum::http::StatusCode;
 use axum::http::header::LOCATION;
 use axum::response::IntoResponse;
 use mindweave_metering::ProjectId;
-use serde_json::json;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -165,7 +164,8 @@ async fn project_change(
     if fields.given("team_id") {
         project.team_id = fields.text("team_id");
         if project.team_id != before.team_id {
-            change::check_move(&mut tx, &caller, &permit, project.team_id.as_deref(), &mut fields).await?;
+            let teams = [before.team_id.as_deref(), project.team_id.as_deref()];
+            change::check_move(&mut tx, &caller, &permit, teams, &mut fields).await?;
         }
     }
     fields.finish()?;

@@ -1,7 +1,6 @@
 //! `/projects/{project_id}/settings`.
 
 use axum::extract::{Path, State};
-use serde_json::json;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 

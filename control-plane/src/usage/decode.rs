@@ -407,10 +407,7 @@ mod tests {
         refused(&|event| event.cost_nano_usd = Some(NanoUsd(i64::MAX)), "impossible cost");
         refused(&|event| event.model = Some("m".repeat(1_025).into()), "too long");
         refused(&|event| event.model = Some("\0".repeat(400).into()), "too long");
-        refused(
-            &|event| event.user_id = Some(mindweave_metering::UserId::new(&*"u".repeat(257))),
-            "too long",
-        );
+        refused(&|event| event.user_id = Some(UserId::new(&*"u".repeat(257))), "too long");
         refused(&|event| event.request_id = Some("r".repeat(1_025).into()), "too long");
         with(&|event| event.cost_nano_usd = Some(NanoUsd(0))).unwrap();
         with(&|event| event.model = Some("m".repeat(1_024).into())).unwrap();

@@ -104,7 +104,6 @@ impl Mailer {
         settings: MailSettings,
         stop: impl Future<Output = ()> + Send + 'static,
     ) -> Result<(Self, impl Future<Output = ()> + Send + 'static), MailStartError> {
-        metrics::register();
         let transport = transport(&settings)?;
         let (queue, mails) = mpsc::channel(MAX_QUEUED_MAILS);
         let places = Arc::new(Semaphore::new(MAX_QUEUED_MAILS));

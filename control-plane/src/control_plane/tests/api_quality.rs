@@ -271,7 +271,7 @@ async fn versions_are_told_and_changes_can_be_made_to_depend_on_them() {
     assert_eq!((changed.status, &changed.body["name"]), (200, &json!("One")));
     assert_ne!(changed.header("etag"), tag);
     assert_eq!(change(&tag, "Two").status, 412, "the version of before");
-    let compressed = changed.header("etag").replace("\"", "").to_owned();
+    let compressed = changed.header("etag").replace('"', "");
     assert_eq!(change(&format!("\"{compressed}-gzip\""), "Three").status, 200);
     assert_eq!(change("*", "Four").status, 200);
 }

@@ -186,8 +186,13 @@ async fn service_accounts_act_by_their_roles_and_die_at_once() {
     assert_eq!(ask(&token, "GET", &keys, Value::Null).status, 401, "it is gone");
     assert_eq!(ask(&admin, "GET", &path, Value::Null).status, 404);
     assert_eq!(ask(&admin, "GET", &accounts, Value::Null).body["data"], json!([]));
+    let id = made.body["id"].as_str().unwrap();
+    its_roles_are_taken_and_everything_is_noted(&server, &acme, id).await;
+}
+
+async fn its_roles_are_taken_and_everything_is_noted(server: &Server, acme: &str, id: &str) {
     let left: i64 = sql::query_scalar("SELECT count(*) FROM role_bindings WHERE principal_id = ?")
-        .bind(made.body["id"].as_str().unwrap())
+        .bind(id)
         .fetch_one(server.control_plane.db.readers())
         .await
         .unwrap();
@@ -195,7 +200,7 @@ async fn service_accounts_act_by_their_roles_and_die_at_once() {
     let noted: Vec<String> = sql::query_scalar(
         "SELECT action FROM audit_log WHERE chain = ? AND action NOT LIKE 'key.%' ORDER BY sequence",
     )
-    .bind(&acme)
+    .bind(acme)
     .fetch_all(server.control_plane.db.readers())
     .await
     .unwrap();
@@ -233,7 +238,7 @@ async fn nobody_gets_a_more_powerful_role_by_way_of_a_service_account() {
     let all = json!({ "name": "all", "scopes": ["*"] });
     too_powerful(&ask(&admin, "POST", &tokens, all.clone()));
     let token = token_of(&ask(&owner, "POST", &tokens, all.clone()));
-    let wider = ask(&narrow, "POST", &tokens, all.clone());
+    let wider = ask(&narrow, "POST", &tokens, all);
     assert_eq!((wider.status, wider.code()), (403, "scope_missing"), "{}", wider.body);
     let same =
         ask(&narrow, "POST", &tokens, json!({ "name": "same", "scopes": ["members:read", "members:write"] }));

@@ -184,7 +184,7 @@ fn shown(server: &Server, tenant: &Tenant) -> Vec<Value> {
 pub(super) async fn start() -> (Server, Journal) {
     let folder = tempfile::tempdir().unwrap();
     let (journal, _) = Journal::open(JournalConfig::new(folder.path().join("events"))).unwrap();
-    let prices = std::sync::Arc::new(PriceBook::bundled().unwrap());
+    let prices = Arc::new(PriceBook::bundled().unwrap());
     let events = EventIntake { journal: journal.clone(), prices };
     let config = ControlPlaneConfig { events: Some(events), ..config(folder.path(), "11") };
     let control_plane = ControlPlane::start(config).await.unwrap();

@@ -2,8 +2,10 @@
 
 use serde_json::json;
 
+use super::people::{At, org, person, project, roles_revoke};
 use super::*;
 use crate::db::{DatabaseOptions, Db, sql};
+use crate::http::idempotency::requests_prune;
 
 impl Client {
     /// Sends a request with a key.
@@ -68,6 +70,27 @@ async fn a_key_belongs_to_one_request() {
     assert_eq!(nobody.status, 401, "a key is no way around a token");
 }
 
+async fn whoever_has_lost_a_role_is_shown_no_answer_of_before() {
+    let server = Server::start().await;
+    let acme = org(&server, "acme").await;
+    let web = project(&server, &acme, None, "web").await;
+    let developer = person(&server, &acme, At::Org, "developer").await;
+    let ask = || {
+        let headers = [
+            ("authorization", format!("Bearer {developer}")),
+            ("content-type", "application/json".to_owned()),
+            ("idempotency-key", "k".to_owned()),
+        ];
+        server.client.call_with("POST", &format!("/projects/{web}/keys"), &headers, Some(br#"{"name":"k"}"#))
+    };
+    let first = ask();
+    assert_eq!((first.status, ask().body), (201, first.body.clone()));
+    roles_revoke(&server, &developer).await;
+    let after = ask();
+    assert_eq!(after.status, 422, "{}", after.body);
+    assert!(!after.body.to_string().contains(first.body["secret"].as_str().unwrap()));
+}
+
 async fn of_many_at_once_at_two_control_planes_exactly_one_is_carried_out() {
     let folder = tempfile::tempdir().unwrap();
     let one = ControlPlane::start(config(folder.path(), "11")).await.unwrap();
@@ -129,7 +152,7 @@ async fn a_request_whose_process_died_is_given_up_and_old_keys_are_forgotten() {
     let lost = ask();
     assert_eq!((lost.status, lost.code()), (409, "answer_not_kept"));
     set("UPDATE idempotent_requests SET expires_at = 1").await;
-    crate::http::idempotency::requests_prune(&db, clock::now()).await.unwrap();
+    requests_prune(&db, clock::now()).await.unwrap();
     let left: i64 =
         sql::query_scalar("SELECT count(*) FROM idempotent_requests").fetch_one(db.readers()).await.unwrap();
     assert_eq!(left, 0);
@@ -138,6 +161,7 @@ async fn a_request_whose_process_died_is_given_up_and_old_keys_are_forgotten() {
 }
 
 on_every_engine!(
+    whoever_has_lost_a_role_is_shown_no_answer_of_before,
     a_request_that_is_sent_again_is_carried_out_once_and_answered_alike,
     a_key_belongs_to_one_request,
     of_many_at_once_at_two_control_planes_exactly_one_is_carried_out,

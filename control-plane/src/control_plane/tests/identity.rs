@@ -3,6 +3,7 @@
 use mindweave_identity::password::PasswordParameters;
 use serde_json::json;
 
+use super::people::{At, person};
 use super::*;
 use crate::db::sql;
 use crate::identity::{IdentitySettings, Registration};
@@ -189,8 +190,7 @@ async fn a_session_ends_by_sign_out_and_from_other_sessions() {
     assert_eq!(server.as_holder(&two, "DELETE", &path, None).status, 204);
     assert_eq!((status_of(&server, &three), status_of(&server, &two)), (401, 200));
     assert_eq!(server.as_holder(&two, "DELETE", &path, None).status, 404);
-    let stranger =
-        super::people::person(&server, server_org(&server).as_str(), super::people::At::Org, "owner").await;
+    let stranger = person(&server, server_org(&server).as_str(), At::Org, "owner").await;
     let path = format!("/auth/sessions/{}", text(&sessions[3], "session_id"));
     let refused = server.as_holder(&stranger, "DELETE", &path, None);
     assert_eq!(

@@ -171,6 +171,9 @@ async fn projects_are_made_moved_and_listed_by_whom_it_is_permitted() {
     assert_eq!(change(&lead, &red_one, json!({ "team_id": blue })).refused(), ["team_id"]);
     assert_eq!(change(&lead, &free, json!({ "name": "mine" })).status, 404);
     assert_eq!(change(&owner, &red_one, json!({ "team_id": foreign })).refused(), ["team_id"]);
+    let places = [(org.as_str(), At::Project(&red_one), "admin"), (&org, At::Team(&blue), "admin")];
+    let raider = people::person_with(&server, &places, &["*"]).await;
+    assert_eq!(change(&raider, &red_one, json!({ "team_id": blue })).status, 403, "its team would lose it");
     let moved = change(&owner, &red_one, json!({ "team_id": blue }));
     assert_eq!((moved.status, &moved.body["team_id"]), (200, &blue.as_str().into()), "{}", moved.body);
     assert_eq!(names(&lead, ""), [""; 0], "its team decides who sees it");
