@@ -1,10 +1,8 @@
 //! The API over a real socket.
 
 mod accounts;
-mod second_factors;
-mod passkeys;
-mod api_tokens;
 mod api_quality;
+mod api_tokens;
 mod audit;
 mod foreign_streams;
 mod foreign_tenants;
@@ -13,6 +11,7 @@ mod governance_decisions;
 mod governance_limits;
 mod governance_policies;
 mod governance_replay;
+mod idempotency;
 mod identity;
 mod identity_mail;
 mod identity_rotation;
@@ -20,12 +19,14 @@ mod invitations;
 mod keys;
 mod members;
 mod orgs;
+mod passkeys;
 mod people;
 mod privacy;
 mod project_settings;
-mod idempotency;
 mod refusals;
 mod replicas;
+mod second_factors;
+mod sign_on_factors;
 mod tenancy;
 mod usage;
 mod watch;

@@ -69,7 +69,7 @@ fn exposed<S: Serializer>(secret: &Secret, serializer: S) -> Result<S::Ok, S::Er
 #[utoipa::path(
     post, path = "/auth/login", tag = "auth", operation_id = "login",
     request_body = Login,
-    responses((status = 200, body = LoginAnswer)),
+    responses((status = 200, body = LoginAnswer), (status = 401, description = "They do not belong together")),
     extensions(("x-access" = json!("public"))),
 )]
 pub(super) async fn login(
@@ -123,7 +123,7 @@ async fn begun(app: &App, caller: &Caller, email: &str) -> Result<(Option<Accoun
     let known = session_store::address_known(&mut tx, id, caller.origin().address).await?;
     drop(tx);
     let attempt = Attempt::new(Action::Login, Some(&email_key(email)), caller.origin());
-    let attempt = if known { attempt.from_known_address() } else { attempt };
+    let attempt = if known { attempt.trusting_address() } else { attempt };
     throttle::check(&app.db, &attempt).await?;
     Ok((account, attempt))
 }

@@ -10,6 +10,7 @@ pub(crate) mod one_time;
 pub(crate) mod passkeys;
 mod passwords;
 mod person;
+mod reclaim;
 mod registration;
 mod requests;
 mod resolve;

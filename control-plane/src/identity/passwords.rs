@@ -10,6 +10,7 @@ use serde::Serialize;
 use super::mails;
 use super::one_time::{self, Purpose};
 use super::person::SignedIn;
+use super::reclaim::reclaim;
 use super::requests::{self, Request};
 use super::service::hash_problem;
 use super::session::{self, Ended, Which, acting_as};
@@ -41,7 +42,7 @@ struct Forgot {
 #[utoipa::path(
     post, path = "/auth/forgot", tag = "auth", operation_id = "password_forgot",
     request_body = Forgot,
-    responses((status = 202, body = RequestAccepted)),
+    responses((status = 202, body = RequestAccepted), (status = 409, description = "This installation sends no mails")),
     extensions(("x-access" = json!("public"))),
 )]
 pub(super) async fn forgot(
@@ -72,7 +73,7 @@ pub(super) fn no_mail() -> Problem {
 #[derive(utoipa::ToSchema)]
 #[expect(dead_code, reason = "describes what `reset` reads")]
 struct Reset {
-    #[schema(min_length = 1, max_length = 1024, example = "mwo_..")]
+    #[schema(min_length = 1, max_length = 1024, pattern = "^[!-~]+$", example = "mwo_..")]
     token: String,
     #[schema(min_length = 12, max_length = 256, format = Password)]
     password: String,
@@ -103,9 +104,11 @@ pub(super) async fn reset(
     let mut tx = app.db.begin_write().await?;
     let taken = one_time::take::<()>(&mut tx, Purpose::PasswordReset, token).await?;
     taken.ok_or_else(invalid_link)?;
-    // Who reads mail to this address has it.
-    users::user_verified(&mut tx, &user_id).await?;
     let acting = acting_as(&caller, &user, None);
+    // Who reads mail to this address has it.
+    let before = users::user_view(&mut tx, &user_id).await?.ok_or_else(invalid_link)?;
+    reclaim(&mut tx, &acting, &before).await?;
+    users::user_verified(&mut tx, &user_id).await?;
     changed(&mut tx, &acting, &user, &hash, "user.password_reset").await?;
     session::end_all(&mut tx, &acting, &user_id, Which::All, Ended::PasswordChanged).await?;
     tx.commit().await.doing("setting a password")?;
@@ -145,7 +148,7 @@ pub(super) async fn change(
     drop(tx);
     let user = account.user;
     let attempt = Attempt::new(Action::Login, Some(&email_key(&user.email)), caller.origin());
-    let attempt = attempt.from_known_address();
+    let attempt = attempt.trusting_address();
     throttle::check(&app.db, &attempt).await?;
     let passwords = app.identity.passwords();
     let stored = account.password_hash.as_deref();

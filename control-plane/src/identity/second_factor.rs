@@ -15,6 +15,10 @@ pub(crate) enum FactorKind {
     Passkey,
 }
 
+/// What a sign-in that waits for a second factor began with: the id of a sign-on provider, or `None` for a password. The data of a
+/// [`super::one_time::Purpose::SecondFactor`]; the `()` of a password reads as `None`.
+pub(crate) type BegunBy = Option<String>;
+
 /// The second factors that somebody may show at a sign-in with a password. None: the password is enough.
 pub(crate) async fn wanted(tx: &mut Connection, user_id: &str) -> Result<Vec<FactorKind>, StoreError> {
     const FACTORS: [(FactorKind, &str); 3] = [

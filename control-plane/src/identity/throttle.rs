@@ -114,7 +114,7 @@ impl Attempt {
     }
 
     /// The identity has signed in from there before: what others tried elsewhere does not count.
-    pub(crate) fn from_known_address(mut self) -> Self {
+    pub(crate) fn trusting_address(mut self) -> Self {
         let others = format!("{}:identity:", self.action.as_str());
         self.buckets.retain(|(bucket, _)| !bucket.starts_with(&others));
         self
@@ -161,7 +161,9 @@ impl Rule {
         if self.forgets(counted, now) {
             return None;
         }
-        let free_at = counted.updated_at.saturating_add(self.wait_micros(counted.count));
+        // Who waited for the row may see that it was counted after it came itself: that alone is no reason to wait.
+        let wait = Some(self.wait_micros(counted.count)).filter(|wait| *wait > 0)?;
+        let free_at = counted.updated_at.saturating_add(wait);
         Some(free_at.saturating_sub(now)).filter(|left| *left > 0)
     }
 

@@ -150,25 +150,33 @@ pub(crate) async fn roles_from_sign_on(
         if roles.iter().any(stronger) || !place_exists(tx, permit.org_id(), place).await? {
             continue;
         }
-        role_bind(tx, permit, user_id, place, *role, source).await?;
+        let bound = role_bind(tx, permit, user_id, place, *role, source).await;
+        unless_last_owner(bound, permit, user_id)?;
     }
     let given = store::bindings_of(tx, permit.org_id(), user_id).await?;
     let gone = |binding: &&Binding| {
         binding.source == provider_id && !roles.iter().any(|(place, _)| *place == binding.place)
     };
     for binding in given.iter().filter(gone) {
-        match role_unbind(tx, permit, user_id, &binding.place, source).await {
-            Err(problem) if problem.code() == Code::LastOwner => {
-                tracing::warn!(
-                    org_id = permit.org_id(),
-                    user_id,
-                    "the last owner left the group of owners, and stays one"
-                );
-            }
-            result => drop(result?),
-        }
+        let taken = role_unbind(tx, permit, user_id, &binding.place, source).await;
+        unless_last_owner(taken.map(drop), permit, user_id)?;
     }
     Ok(())
+}
+
+/// Passes over the refusal to take the last owner, which has changed nothing.
+fn unless_last_owner(result: Result<(), Problem>, permit: &OrgPermit, user_id: &str) -> Result<(), Problem> {
+    match result {
+        Err(problem) if problem.code() == Code::LastOwner => {
+            tracing::warn!(
+                org_id = permit.org_id(),
+                user_id,
+                "the last owner left the group of owners, and stays one"
+            );
+            Ok(())
+        }
+        result => result,
+    }
 }
 
 /// A role as the audit log shows it.
@@ -215,12 +223,12 @@ pub(super) async fn put(
     if before == Some(role) {
         return Ok(());
     }
+    if before == Some(Role::Owner) {
+        keep_an_owner(tx, seat, principal_id, source).await?;
+    }
     let now = clock::now();
     let id = id::generate(ID_PREFIX, now).map_err(|error| Problem::internal(&error))?;
     store::binding_upsert(tx, seat, principal_id, (role, source.as_str()), (id, now)).await?;
-    if before == Some(Role::Owner) {
-        keep_an_owner(tx, seat).await?;
-    }
     let action = if before.is_some() { "member.role_changed" } else { "member.added" };
     note(tx, seat, principal_id, action, (before, Some(role)), source).await
 }
@@ -254,10 +262,10 @@ pub(super) async fn unbind(
     if !authority.covers(before) {
         return Err(too_powerful(before));
     }
-    store::binding_delete(tx, seat, principal_id, source.as_str()).await?;
     if before == Role::Owner {
-        keep_an_owner(tx, seat).await?;
+        keep_an_owner(tx, seat, principal_id, source).await?;
     }
+    store::binding_delete(tx, seat, principal_id, source.as_str()).await?;
     note(tx, seat, principal_id, "member.removed", (Some(before), None), source).await?;
     Ok(true)
 }
@@ -280,9 +288,17 @@ fn too_powerful(role: Role) -> Problem {
     Problem::new(Code::RoleTooPowerful, detail)
 }
 
-/// Refuses a change after which nobody owns the organisation.
-async fn keep_an_owner(tx: &mut Connection, seat: &Seat<'_>) -> Result<(), Problem> {
-    if seat.place != Place::Org || store::has_owner(tx, seat.org_id).await? {
+/// Refuses to take somebody's ownership when nobody else owns the organisation, nor they by another source. Asked before anything is
+/// changed: a sign-on goes on after the refusal, with the same transaction.
+async fn keep_an_owner(
+    tx: &mut Connection,
+    seat: &Seat<'_>,
+    principal_id: &str,
+    source: Source<'_>,
+) -> Result<(), Problem> {
+    if seat.place != Place::Org
+        || store::has_other_owner(tx, seat.org_id, principal_id, source.as_str()).await?
+    {
         return Ok(());
     }
     let detail = "an organisation has at least one person as its owner; make somebody else an owner first";

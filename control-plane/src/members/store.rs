@@ -169,13 +169,21 @@ pub(super) async fn binding_delete(
     .map(drop)
 }
 
-/// Whether a person who can sign in owns the organisation.
-pub(super) async fn has_owner(tx: &mut Connection, org_id: &str) -> Result<bool, StoreError> {
+/// Whether a person who can sign in owns the organisation by another role than the one that this source gave this principal.
+pub(super) async fn has_other_owner(
+    tx: &mut Connection,
+    org_id: &str,
+    principal_id: &str,
+    source: &str,
+) -> Result<bool, StoreError> {
     sql::query_scalar(
         "SELECT EXISTS (SELECT 1 FROM role_bindings b JOIN users u ON u.id = b.principal_id
-         WHERE b.org_id = ? AND b.place = 'org' AND b.role = 'owner' AND u.disabled_at IS NULL AND u.erased_at IS NULL)",
+         WHERE b.org_id = ? AND b.place = 'org' AND b.role = 'owner' AND u.disabled_at IS NULL AND u.erased_at IS NULL
+             AND NOT (b.principal_id = ? AND b.source = ?))",
     )
     .bind(org_id)
+    .bind(principal_id)
+    .bind(source)
     .fetch_one(tx)
     .await
     .doing("looking for an owner")

@@ -4,13 +4,15 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use mindweave_identity::oidc::{Oidc, OidcError};
+use mindweave_identity::oidc::{Oidc, OidcError, Registration};
 use tokio::sync::Semaphore;
 
 use crate::http::problem::{Code, Problem};
 
 /// Most calls at a time. Each holds a thread, mostly waiting; the pool has hundreds.
 const MAX_CALLS: usize = 64;
+/// Most looks at providers that are set up, at a time: administrators with providers that hang must not keep people from signing on.
+const MAX_LOOKS: usize = 8;
 /// How long a call waits for its turn.
 const TURN_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -19,6 +21,7 @@ const TURN_TIMEOUT: Duration = Duration::from_secs(5);
 pub(crate) struct SignOn {
     oidc: Arc<Oidc>,
     turns: Arc<Semaphore>,
+    looks: Arc<Semaphore>,
 }
 
 impl fmt::Debug for SignOn {
@@ -29,12 +32,13 @@ impl fmt::Debug for SignOn {
 
 impl Default for SignOn {
     fn default() -> Self {
-        Self { oidc: Arc::new(Oidc::new()), turns: Arc::new(Semaphore::new(MAX_CALLS)) }
+        let turns = |most| Arc::new(Semaphore::new(most));
+        Self { oidc: Arc::new(Oidc::new()), turns: turns(MAX_CALLS), looks: turns(MAX_LOOKS) }
     }
 }
 
 impl SignOn {
-    /// Asks providers.
+    /// Asks a provider about somebody who signs on.
     ///
     /// # Errors
     /// `busy` when too many others do; the inner error is the provider's.
@@ -42,9 +46,26 @@ impl SignOn {
         &self,
         call: impl FnOnce(&Oidc) -> Result<T, OidcError> + Send + 'static,
     ) -> Result<Result<T, OidcError>, Problem> {
-        let busy =
-            || Problem::new(Code::Busy, "too many people sign on at this moment; try again in some seconds");
-        let turn = tokio::time::timeout(TURN_TIMEOUT, Arc::clone(&self.turns).acquire_owned()).await;
+        self.in_turn(&self.turns, call).await
+    }
+
+    /// Looks whether a provider can be used.
+    ///
+    /// # Errors
+    /// As [`Self::call`].
+    pub(super) async fn look(&self, registration: Registration) -> Result<Result<(), OidcError>, Problem> {
+        self.in_turn(&self.looks, move |oidc| oidc.check(&registration)).await
+    }
+
+    async fn in_turn<T: Send + 'static>(
+        &self,
+        turns: &Arc<Semaphore>,
+        call: impl FnOnce(&Oidc) -> Result<T, OidcError> + Send + 'static,
+    ) -> Result<Result<T, OidcError>, Problem> {
+        let busy = || {
+            Problem::new(Code::Busy, "too many providers are asked at this moment; try again in some seconds")
+        };
+        let turn = tokio::time::timeout(TURN_TIMEOUT, Arc::clone(turns).acquire_owned()).await;
         let turn = turn.ok().and_then(Result::ok).ok_or_else(busy)?;
         let oidc = Arc::clone(&self.oidc);
         let called = tokio::task::spawn_blocking(move || {

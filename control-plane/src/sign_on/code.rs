@@ -12,7 +12,7 @@ use crate::app::App;
 use crate::db::{Connection, Doing};
 use crate::http::problem::{Code, Problem};
 use crate::identity::one_time::{self, Purpose};
-use crate::identity::second_factor::{self, FactorKind};
+use crate::identity::second_factor::{self, BegunBy, FactorKind};
 use crate::identity::session::{self, Method, NewSession};
 use crate::identity::users;
 
@@ -78,7 +78,9 @@ pub(super) async fn begin(
         let methods = second_factor::wanted(tx, user_id).await?;
         if !methods.is_empty() {
             let lifetime = SECOND_FACTOR_LIFETIME;
-            let token = one_time::issue(tx, Purpose::SecondFactor, Some(user_id), &(), lifetime).await?;
+            let begun_by: BegunBy = Some(admitted.provider_id.clone());
+            let token =
+                one_time::issue(tx, Purpose::SecondFactor, Some(user_id), &begun_by, lifetime).await?;
             let second_factor = SignOnFactorWanted { token, methods, expires_in: lifetime.as_secs() };
             return Ok(SignedOn::SecondFactor { second_factor });
         }
@@ -120,7 +122,7 @@ async fn checked(
         _ => false,
     };
     let Some(user_id) = user_id.filter(|_| proved) else { return Ok(None) };
-    if store::provider_enabled(tx, &admitted.provider_id).await?.is_none() {
+    if !store::is_enabled(tx, &admitted.provider_id).await? {
         return Ok(None);
     }
     let account = users::account_by_id(tx, user_id).await?;

@@ -113,12 +113,8 @@ pub(super) async fn end(
     headers: &HeaderMap,
     returned: Returned,
 ) -> Result<Response, Problem> {
-    let lost = || {
-        let detail = "this sign-on was not begun in this browser, took too long, or is over: begin it again";
-        Problem::new(Code::InvalidLink, detail)
-    };
     let state = returned.state.clone().ok_or_else(lost)?;
-    let binding = cookie::read(headers, &state).ok_or_else(lost)?;
+    let binding = cookie::read(headers, &state, is_https(app)).ok_or_else(lost)?;
     let mut tx = app.db.begin_apart().await?;
     let taken = one_time::take::<Pending>(&mut tx, Purpose::SignOn, &state).await?;
     tx.commit().await.doing("ending a sign-on")?;
@@ -179,6 +175,9 @@ async fn admitted(
     pending: &Pending,
 ) -> Result<Result<Response, Refusal>, Problem> {
     let mut tx = app.db.begin_write().await?;
+    if !store::is_enabled(&mut tx, &provider.id).await? {
+        return Err(lost()); // it was switched off while it was asked
+    }
     let user_id = match person::admit(&mut tx, caller, provider, person).await? {
         Ok(user_id) => user_id,
         Err(refusal) => {
@@ -212,6 +211,9 @@ async fn linked(
     user_id: &str,
 ) -> Result<Result<Response, Refusal>, Problem> {
     let mut tx = app.db.begin_write().await?;
+    if !store::is_enabled(&mut tx, &provider.id).await? {
+        return Err(lost());
+    }
     if let Err(refusal) = person::link(&mut tx, caller, provider, person, user_id).await? {
         return Ok(Err(refusal));
     }
@@ -243,6 +245,11 @@ async fn refuse(
         None => Problem::from(refusal).into_response(),
     };
     Ok(forgetting(app, state, response))
+}
+
+fn lost() -> Problem {
+    let detail = "this sign-on was not begun in this browser, took too long, or is over: begin it again";
+    Problem::new(Code::InvalidLink, detail)
 }
 
 fn redirect(location: &str) -> Response {

@@ -187,11 +187,11 @@ fn returned(query: &str) -> Result<Returned, Problem> {
 #[expect(dead_code, reason = "describes what `sign_on_token` reads")]
 struct SignOnCode {
     /// What the browser brought to `return_to`.
-    #[schema(min_length = 1, max_length = 4096, example = "mwo_..")]
+    #[schema(min_length = 1, max_length = 4096, pattern = "^[!-~]+$", example = "mwo_..")]
     code: String,
     /// The secret of `code_challenge`, if the sign-on began with one.
-    #[schema(min_length = 1, max_length = 4096)]
-    code_verifier: Option<String>,
+    #[schema(min_length = 1, max_length = 4096, pattern = "^[!-~]+$", required = false)]
+    code_verifier: String,
 }
 
 /// Exchanges the code of a sign-on for a session.
@@ -231,7 +231,7 @@ pub(super) struct LinkStart {
 #[expect(dead_code, reason = "describes what `sign_on_link` reads")]
 struct LinkRequest {
     /// A path of this site, to which the browser comes back in the end with `linked` or an `error`.
-    #[schema(min_length = 1, max_length = 200)]
+    #[schema(min_length = 1, max_length = 200, pattern = "^/[!-~]*$")]
     return_to: Option<String>,
 }
 

@@ -22,3 +22,4 @@ mod tests;
 pub(crate) use calls::SignOn;
 pub(crate) use flow_routes::routes as public_routes;
 pub(crate) use routes::routes;
+pub(crate) use store::is_enabled;

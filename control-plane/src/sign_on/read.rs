@@ -41,7 +41,8 @@ pub(super) fn read_id(fields: &mut Fields) -> String {
     let starts = id.starts_with(|char: char| char.is_ascii_lowercase());
     let fits = id.len() <= MAX_ID_CHARS
         && id.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-');
-    if !id.is_empty() && !(starts && fits) {
+    let sound = starts && fits;
+    if !(id.is_empty() || sound) {
         fields.refuse("id", "must have 1 to 40 small letters, digits and hyphens, and begin with a letter");
     }
     if RESERVED_IDS.contains(&id.as_str()) {

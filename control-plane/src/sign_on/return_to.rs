@@ -9,6 +9,9 @@ const MAX_BYTES: usize = 1_000;
 /// Stands for this site while an address is taken apart. `.invalid` is nobody's (RFC 2606).
 const HERE: &str = "https://here.invalid";
 
+/// What is added to the address in the end.
+const ANSWERS: [&str; 3] = ["code", "error", "linked"];
+
 /// A place that a sign-on may lead to.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -20,7 +23,7 @@ pub(super) enum ReturnTo {
 }
 
 /// What is said about an address that was refused.
-pub(super) const REFUSED: &str = "must be a path of this site, for example /welcome, or http://127.0.0.1:PORT/.. of a program on your machine";
+pub(super) const REFUSED: &str = "must be a path of this site, for example /welcome, or http://127.0.0.1:PORT/.. of a program on your machine, without code, error or linked in its query";
 
 impl ReturnTo {
     /// Reads an address.
@@ -36,7 +39,7 @@ impl ReturnTo {
             let same = joined.origin() == here.origin()
                 && joined.path().starts_with('/')
                 && !joined.path().starts_with("//");
-            return (same && !text.starts_with("//") && joined.fragment().is_none())
+            return (same && !text.starts_with("//") && joined.fragment().is_none() && !answers(&joined))
                 .then(|| Self::Page(text.to_owned()));
         }
         let url = Url::parse(text).ok()?;
@@ -48,6 +51,7 @@ impl ReturnTo {
         let named = !url.username().is_empty() || url.password().is_some();
         let fits =
             url.scheme() == "http" && local && url.port().is_some() && !named && url.fragment().is_none();
+        let fits = fits && !answers(&url);
         fits.then(|| Self::Loopback(url.into()))
     }
 
@@ -62,6 +66,12 @@ impl ReturnTo {
         let joint = if address.contains('?') { '&' } else { '?' };
         format!("{address}{joint}{name}={value}")
     }
+}
+
+/// Whether an address has an answer in it already. Whoever made the link could have put their own code there, and the page would sign the
+/// person in as them.
+fn answers(url: &Url) -> bool {
+    url.query_pairs().any(|(name, _)| ANSWERS.contains(&&*name))
 }
 
 #[cfg(test)]
@@ -99,6 +109,12 @@ mod tests {
             "javascript:alert(1)",
             "data:text/html,x",
             "/..//evil.example",
+            // Of two codes, the page would take the one that a link brought along: somebody else's.
+            "/done?code=mwo_x",
+            "/done?a=1&error=no",
+            "/done?linked=other",
+            "/done?c%6Fde=mwo_x",
+            "http://127.0.0.1:4711/done?code=mwo_x",
         ] {
             assert_eq!(ReturnTo::parse(elsewhere), None, "{elsewhere}");
         }

@@ -5,6 +5,7 @@ use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::http::header::LOCATION;
 use axum::response::IntoResponse;
+use mindweave_identity::oidc::Issuer;
 use mindweave_policy::Secret;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -84,7 +85,7 @@ struct SignOnCreate {
     #[schema(min_length = 1, max_length = 200)]
     client_id: String,
     /// Never shown again. Not for public clients.
-    #[schema(min_length = 1, max_length = 4096)]
+    #[schema(min_length = 1, max_length = 4096, pattern = "^[!-~]+$")]
     client_secret: Option<String>,
     #[schema(max_items = 20)]
     scopes: Option<Vec<String>>,
@@ -96,7 +97,8 @@ struct SignOnCreate {
     #[schema(max_items = 100)]
     domains: Option<Vec<String>>,
     provisioning: Option<Provisioning>,
-    enabled: Option<bool>,
+    #[schema(required = false)]
+    enabled: bool,
 }
 
 /// Makes a sign-on provider, after a look whether it can be used.
@@ -185,7 +187,7 @@ struct SignOnChange {
     #[schema(min_length = 1, max_length = 200)]
     client_id: Option<String>,
     /// `null` takes it away.
-    #[schema(min_length = 1, max_length = 4096)]
+    #[schema(min_length = 1, max_length = 4096, pattern = "^[!-~]+$")]
     client_secret: Option<String>,
     #[schema(max_items = 20)]
     scopes: Option<Vec<String>>,
@@ -198,7 +200,8 @@ struct SignOnChange {
     domains: Option<Vec<String>>,
     provisioning: Option<Provisioning>,
     /// When it becomes `false`, the sessions that the provider began are ended.
-    enabled: Option<bool>,
+    #[schema(required = false)]
+    enabled: bool,
 }
 
 /// Changes a sign-on provider, after a look whether it can be used.
@@ -308,12 +311,24 @@ async fn found(tx: &mut Connection, permit: &OrgPermit, id: &str) -> Result<Stor
 /// Asks the provider, and says what is wrong with it.
 async fn look(app: &App, provider: &Provider, secret: Option<Secret>) -> Result<(), Problem> {
     let registration = provider.registration(secret)?;
-    let answer = app.sign_on.call(move |oidc| oidc.check(&registration)).await?;
-    answer.map_err(|error| {
+    let refused = |why: &str| {
         let mut fields = Fields::default();
-        fields.refuse("issuer", &error.to_string());
-        fields.finish().err().unwrap_or_else(|| Problem::new(Code::InvalidField, error.to_string()))
-    })
+        fields.refuse("issuer", why);
+        fields.finish().err().unwrap_or_else(|| Problem::new(Code::InvalidField, why))
+    };
+    if !is_reached(&registration.issuer, app.identity.public_url()) {
+        return Err(refused(
+            "must be an https URL: people's browsers do not reach a provider on this machine",
+        ));
+    }
+    let answer = app.sign_on.look(registration).await?;
+    answer.map_err(|error| refused(&error.to_string()))
+}
+
+/// Whether browsers that reach MindWeave reach the provider. Where they come by https from elsewhere, one on this very machine is of no
+/// use, and would only tell an organisation's administrators what listens here.
+fn is_reached(issuer: &Issuer, public_url: &str) -> bool {
+    !issuer.is_in_the_clear() || !public_url.starts_with("https://")
 }
 
 /// What only the database can tell: whose domains and places those are, and who may have roles given.
@@ -378,4 +393,18 @@ fn id_taken(error: StoreError) -> Problem {
         );
     }
     error.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_provider_on_this_machine_is_for_browsers_on_it() {
+        let reached = |issuer: &str, public_url| is_reached(&Issuer::new(issuer).unwrap(), public_url);
+        assert!(reached("http://127.0.0.1:4000", "http://localhost:8080"));
+        assert!(reached("https://idp.example.com", "https://mindweave.example.com"));
+        assert!(!reached("http://127.0.0.1:4000", "https://mindweave.example.com"));
+        assert!(!reached("http://localhost:9090", "https://mindweave.example.com"));
+    }
 }

@@ -234,6 +234,12 @@ pub(super) async fn provider_enabled(tx: &mut Connection, id: &str) -> Result<Op
     row.map(Stored::try_from).transpose()
 }
 
+/// Whether people may sign in by a provider: asked again in the transaction that begins their session, for it may have been switched off
+/// since they were sent there.
+pub(crate) async fn is_enabled(tx: &mut Connection, id: &str) -> Result<bool, StoreError> {
+    Ok(provider_enabled(tx, id).await?.is_some())
+}
+
 /// A provider as everybody may know it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Known {

@@ -10,7 +10,7 @@ use crate::access::{Access, Area, Caller, OrgPermit, Place, Role};
 use crate::clock;
 use crate::db::{Connection, sql};
 use crate::identity::users::{NewUser, user_insert, user_verified};
-use crate::members::{Source, bindings_of, role_bind};
+use crate::members::{Source, bindings_of, role_bind, roles_from_sign_on};
 use crate::testing::Ledger;
 
 const ORG: &str = "org_a";
@@ -148,6 +148,32 @@ async fn roles_are_what_the_groups_give_and_the_last_owner_stays_one(ledger: Led
     assert_eq!(admitted(&mut tx, &members, &ada(&["eng"])).await, Err(Refusal::NotAMember));
 }
 
+async fn the_last_owner_is_not_taken_whatever_the_groups_say_nor_without_a_word(ledger: Ledger) {
+    let mut tx = ledger.db.begin_write().await.unwrap();
+    let permit = orgs(&mut tx).await;
+    let work = provider();
+    let user = admitted(&mut tx, &work, &ada(&["owners"])).await.unwrap();
+    let noted = "SELECT count(*) FROM audit_log";
+    let before: i64 = sql::query_scalar(noted).fetch_one(&mut *tx).await.unwrap();
+    let developer = (Place::Org, Role::Developer);
+    for disabled in [None, Some(1_i64)] {
+        // Who is disabled owns it still, and may be enabled again.
+        let disable = sql::query("UPDATE users SET disabled_at = ?").bind(disabled);
+        disable.execute(&mut *tx).await.unwrap();
+        for given in [&[][..], std::slice::from_ref(&developer)] {
+            roles_from_sign_on(&mut tx, &permit, &user, "work", given).await.unwrap();
+            assert_eq!(roles(&mut tx, &user).await, [(Role::Owner, "work".to_owned())], "{given:?}");
+        }
+    }
+    let after: i64 = sql::query_scalar(noted).fetch_one(&mut *tx).await.unwrap();
+    assert_eq!(before, after, "nothing has happened, and nothing is noted");
+    sql::query("UPDATE users SET disabled_at = NULL").execute(&mut *tx).await.unwrap();
+    let other = account(&mut tx, "bob@example.com", true).await;
+    give(&mut tx, ORG, &other, Role::Owner).await;
+    roles_from_sign_on(&mut tx, &permit, &user, "work", &[]).await.unwrap();
+    assert_eq!(roles(&mut tx, &user).await, []);
+}
+
 async fn a_provider_is_stored_found_and_kept_to_its_organisation(ledger: Ledger) {
     let mut tx = ledger.db.begin_write().await.unwrap();
     let permit_a = orgs(&mut tx).await;
@@ -203,5 +229,6 @@ macro_rules! on_every_engine {
 on_every_engine!(
     an_account_is_opened_only_where_the_organisation_could_open_it_anyway,
     roles_are_what_the_groups_give_and_the_last_owner_stays_one,
+    the_last_owner_is_not_taken_whatever_the_groups_say_nor_without_a_word,
     a_provider_is_stored_found_and_kept_to_its_organisation,
 );

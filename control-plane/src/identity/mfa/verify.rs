@@ -23,10 +23,11 @@ use crate::http::auth::bearer;
 use crate::http::body::Fields;
 use crate::http::problem::{Code, Problem};
 use crate::identity::one_time::{self, Purpose};
-use crate::identity::second_factor::FactorKind;
+use crate::identity::second_factor::{BegunBy, FactorKind};
 use crate::identity::session::{self, Method, NewSession, acting_as};
 use crate::identity::throttle::{self, Action, Attempt};
 use crate::identity::{Resolved, SignedIn, resolve, users};
+use crate::sign_on;
 
 /// A second factor.
 #[derive(utoipa::ToSchema)]
@@ -60,7 +61,7 @@ pub(super) enum Verified {
 #[utoipa::path(
     post, path = "/auth/mfa/verify", tag = "auth", operation_id = "mfa_verify",
     request_body = MfaVerify,
-    responses((status = 200, body = Verified)),
+    responses((status = 200, body = Verified), (status = 401, description = "It is not right, or there is no token")),
     extensions(("x-access" = json!("public"))),
 )]
 pub(super) async fn mfa_verify(
@@ -101,7 +102,7 @@ async fn signed_in(app: &App, caller: &Caller, headers: &HeaderMap) -> Result<Ca
 async fn sign_in(app: &App, caller: &Caller, token: &Secret, shown: &Shown) -> Result<NewSession, Problem> {
     let token = token.expose_secret();
     let mut tx = app.db.begin_read().await?;
-    let waiting = one_time::look::<()>(&mut tx, Purpose::SecondFactor, token).await?;
+    let waiting = one_time::look::<BegunBy>(&mut tx, Purpose::SecondFactor, token).await?;
     let user_id = waiting.and_then(|waiting| waiting.user_id).ok_or_else(over)?;
     drop(tx);
     let attempt = Attempt::new(Action::SecondFactor, Some(&user_id), caller.origin());
@@ -115,13 +116,19 @@ async fn sign_in(app: &App, caller: &Caller, token: &Secret, shown: &Shown) -> R
         return Err(wrong());
     }
     // Used up only now: whoever mistypes a code tries again. Of two right ones at a time one is too late.
-    one_time::take::<()>(&mut tx, Purpose::SecondFactor, token).await?.ok_or_else(over)?;
+    let taken = one_time::take::<BegunBy>(&mut tx, Purpose::SecondFactor, token).await?.ok_or_else(over)?;
+    let method = match taken.data.as_deref() {
+        // The session is the provider's, and ends with it; so does a sign-in on its way.
+        Some(provider) if sign_on::is_enabled(&mut tx, provider).await? => Method::SignOn(provider),
+        Some(_) => return Err(over()),
+        None => Method::Password,
+    };
     if shown.kind() == FactorKind::RecoveryCode {
         let change = Change::new(Chain::Installation, "mfa.recovery_code_used", "user", &user_id);
         audit::record(&mut tx, &acting, change).await?;
     }
     throttle::succeeded(&mut tx, &attempt).await?;
-    let session = session::begin(&mut tx, &app.identity, caller, &user_id, Method::Password, true).await?;
+    let session = session::begin(&mut tx, &app.identity, caller, &user_id, method, true).await?;
     tx.commit().await.doing("signing in with a second factor")?;
     Ok(session)
 }
@@ -161,8 +168,5 @@ fn method(shown: &Shown) -> &'static str {
 }
 
 fn over() -> Problem {
-    Problem::new(
-        Code::InvalidLink,
-        "this sign-in is over, or took too long: begin it anew with your password",
-    )
+    Problem::new(Code::InvalidLink, "this sign-in is over, or took too long: begin it anew")
 }

@@ -15,6 +15,7 @@ use crate::http::body::Fields;
 use crate::http::problem::{Code, Problem};
 use crate::identity::mfa::{PasskeyAnswer, PasskeyAnswerBody, wrong};
 use crate::identity::one_time::{self, Purpose};
+use crate::identity::second_factor::BegunBy;
 use crate::identity::session::{self, Method, NewSession};
 use crate::identity::users;
 
@@ -24,7 +25,7 @@ use crate::identity::users;
 pub(super) struct PasskeyLogin {
     /// Of a sign-in that waits for a second factor: the answer then goes to `POST /auth/mfa/verify`, as `passkey`. Without it any passkey
     /// will do, and the answer goes to `POST /auth/passkeys/login/finish`, or wherever a passkey is asked for.
-    #[schema(min_length = 1, max_length = 1024, example = "mwo_..")]
+    #[schema(min_length = 1, max_length = 1024, pattern = "^[!-~]+$", example = "mwo_..")]
     token: Option<String>,
 }
 
@@ -51,7 +52,7 @@ pub(super) async fn passkey_login_start(
     let mut tx = app.db.begin_apart().await?;
     let user_id = match token {
         Some(token) => {
-            let waiting = one_time::look::<()>(&mut tx, Purpose::SecondFactor, &token).await?;
+            let waiting = one_time::look::<BegunBy>(&mut tx, Purpose::SecondFactor, &token).await?;
             Some(waiting.and_then(|waiting| waiting.user_id).ok_or_else(over)?)
         }
         None => None,
@@ -65,7 +66,7 @@ pub(super) async fn passkey_login_start(
 #[utoipa::path(
     post, path = "/auth/passkeys/login/finish", tag = "auth", operation_id = "passkey_login_finish",
     request_body = PasskeyAnswerBody,
-    responses((status = 200, body = NewSession)),
+    responses((status = 200, body = NewSession), (status = 401, description = "It is not a passkey of anybody here")),
     extensions(("x-access" = json!("public"))),
 )]
 pub(super) async fn passkey_login_finish(
