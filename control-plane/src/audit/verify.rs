@@ -87,7 +87,7 @@ impl FaultKind {
 }
 
 /// The first thing that is wrong, and where.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Fault {
     /// The entry.
     pub sequence: i64,

@@ -50,6 +50,38 @@ fn one_entry(kinds: &[&str], description: &str) -> RefOr<Schema> {
     object.into()
 }
 
+/// Which models a limit or a budget is about: an id, or the beginning of ids and a `*`.
+pub(super) struct ModelWord;
+
+impl PartialSchema for ModelWord {
+    fn schema() -> RefOr<Schema> {
+        let word = ObjectBuilder::new()
+            .schema_type(SchemaType::Type(Type::String))
+            .min_length(Some(1))
+            .max_length(Some(MAX_ID_CHARS))
+            .pattern(Some(r"^([!-)+-@\[-~]+\*?|\*)$"))
+            .description(Some("An id in small letters, or the beginning of ids and a `*`."));
+        word.into()
+    }
+}
+
+impl ToSchema for ModelWord {}
+
+/// A share of a budget, in percent.
+pub(super) struct ThresholdWord;
+
+impl PartialSchema for ThresholdWord {
+    fn schema() -> RefOr<Schema> {
+        let percent = ObjectBuilder::new()
+            .schema_type(SchemaType::Type(Type::Integer))
+            .minimum(Some(1))
+            .maximum(Some(200));
+        percent.into()
+    }
+}
+
+impl ToSchema for ThresholdWord {}
+
 /// Makes an enum for the description of words that another crate has.
 macro_rules! words {
     ($($(#[$doc:meta])* $name:ident { $($word:ident),+ })+) => {
@@ -82,6 +114,8 @@ words! {
     EffectWord { Allow, Deny }
     /// What a verdict says.
     VerdictKindWord { Deny, Warn }
+    /// A category of personal data.
+    PiiWord { ApiKey, CreditCard, Email, Iban, IpAddress, Phone, UsSsn }
     /// Whether a verdict counted.
     VerdictModeWord { Enforce, Shadow }
 }
@@ -139,6 +173,7 @@ mod tests {
         assert_words::<PolicyModeWord>(&[PolicyMode::Enforce, PolicyMode::Shadow, PolicyMode::Off]);
         assert_words::<EffectWord>(&[Effect::Allow, Effect::Deny]);
         assert_words::<VerdictKindWord>(&[VerdictKind::Deny, VerdictKind::Warn]);
+        assert_words::<PiiWord>(&mindweave_policy::pii::CATEGORIES);
         assert_words::<VerdictModeWord>(&[VerdictMode::Enforce, VerdictMode::Shadow]);
     }
 

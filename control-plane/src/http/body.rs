@@ -5,6 +5,8 @@ mod json;
 mod password;
 mod values;
 
+pub(crate) use values::whole;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 

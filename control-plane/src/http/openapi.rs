@@ -5,6 +5,7 @@ mod errors;
 mod finish;
 mod page;
 mod tags;
+mod texts;
 
 use std::sync::{Arc, LazyLock};
 

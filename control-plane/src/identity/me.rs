@@ -100,11 +100,11 @@ async fn me(tx: &mut Connection, caller: &Caller) -> Result<Me, Problem> {
 #[derive(utoipa::ToSchema)]
 #[expect(dead_code, reason = "describes what `me_change` reads")]
 struct MeChange {
-    #[schema(min_length = 1, max_length = 200)]
-    name: Option<String>,
+    #[schema(min_length = 1, max_length = 200, required = false)]
+    name: String,
     /// Is changed once the link in a mail to the new address was opened.
-    #[schema(min_length = 3, max_length = 200)]
-    email: Option<String>,
+    #[schema(min_length = 3, max_length = 200, format = "email", required = false)]
+    email: String,
 }
 
 /// Changes your name, or begins to change your address, which is answered with 202.

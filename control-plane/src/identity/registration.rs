@@ -27,22 +27,25 @@ const MAX_EMAIL_CHARS: usize = 254;
 #[derive(utoipa::ToSchema)]
 #[expect(dead_code, reason = "describes what `register` reads")]
 struct Register {
-    #[schema(min_length = 3, max_length = 200, example = "ada@example.com")]
+    #[schema(min_length = 3, max_length = 200, format = "email", example = "ada@example.com")]
     email: String,
     #[schema(min_length = 12, max_length = 256, format = Password)]
     password: String,
     #[schema(min_length = 1, max_length = 200)]
     name: String,
     /// Of an invitation, which is accepted with it.
-    #[schema(min_length = 1, max_length = 1024, example = "mwo_..")]
-    invitation_token: Option<String>,
+    #[schema(min_length = 1, max_length = 1024, pattern = "^[!-~]+$", example = "mwo_..", required = false)]
+    invitation_token: String,
 }
 
 /// Makes an account. Whether the address has one already is not answered: its owner gets a mail that says so.
 #[utoipa::path(
     post, path = "/auth/register", tag = "auth", operation_id = "register",
     request_body = Register,
-    responses((status = 202, body = RequestAccepted)),
+    responses(
+        (status = 202, body = RequestAccepted),
+        (status = 403, description = "An account takes an invitation here"),
+    ),
     extensions(("x-access" = json!("public"))),
 )]
 pub(super) async fn register(
@@ -136,7 +139,7 @@ async fn create(
 #[derive(utoipa::ToSchema)]
 #[expect(dead_code, reason = "describes what `verify_email` reads")]
 struct VerifyEmail {
-    #[schema(min_length = 1, max_length = 1024, example = "mwo_..")]
+    #[schema(min_length = 1, max_length = 1024, pattern = "^[!-~]+$", example = "mwo_..")]
     token: String,
 }
 

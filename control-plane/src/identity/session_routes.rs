@@ -19,7 +19,7 @@ use crate::http::problem::Problem;
 #[derive(utoipa::ToSchema)]
 #[expect(dead_code, reason = "describes what `refresh` reads")]
 struct Refresh {
-    #[schema(min_length = 1, max_length = 1024, example = "mwr_..")]
+    #[schema(min_length = 1, max_length = 1024, pattern = "^[!-~]+$", example = "mwr_..")]
     refresh_token: String,
 }
 
@@ -28,7 +28,7 @@ struct Refresh {
 #[utoipa::path(
     post, path = "/auth/refresh", tag = "auth", operation_id = "session_refresh",
     request_body = Refresh,
-    responses((status = 200, body = Tokens)),
+    responses((status = 200, body = Tokens), (status = 401, description = "The session is over")),
     extensions(("x-access" = json!("public"))),
 )]
 pub(super) async fn refresh(

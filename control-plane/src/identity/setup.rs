@@ -41,9 +41,9 @@ pub(super) async fn owner_link(db: &Db, public_url: &str) -> Result<Option<Secre
 #[expect(dead_code, reason = "describes what `setup` reads")]
 struct Setup {
     /// Of the link that the first start printed.
-    #[schema(min_length = 1, max_length = 1024, example = "mwo_..")]
+    #[schema(min_length = 1, max_length = 1024, pattern = "^[!-~]+$", example = "mwo_..")]
     token: String,
-    #[schema(min_length = 3, max_length = 200, example = "ada@example.com")]
+    #[schema(min_length = 3, max_length = 200, format = "email", example = "ada@example.com")]
     email: String,
     #[schema(min_length = 12, max_length = 256, format = Password)]
     password: String,

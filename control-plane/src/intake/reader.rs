@@ -11,6 +11,7 @@ use serde_json::{Map, Value};
 
 use super::bounds::{MAX_METADATA, MAX_METADATA_NAME_BYTES, MAX_METADATA_VALUE_BYTES, MAX_TEXT_BYTES};
 use super::fault::{Faults, pointer_to};
+use crate::http::body::whole;
 use crate::usage::{MAX_COST, MAX_FIGURE};
 
 /// Decimal places of a dollar that the ledger keeps.
@@ -124,7 +125,8 @@ impl<'f> Reader<'f> {
     }
 
     fn whole(&mut self, name: &str, value: &Value, most: u64) -> Option<u64> {
-        let number = value.as_u64().filter(|number| *number <= most);
+        let number =
+            whole(value).and_then(|number| u64::try_from(number).ok()).filter(|number| *number <= most);
         if number.is_none() {
             self.fault(name, format!("must be a whole number from 0 to {most}"));
         }
@@ -173,6 +175,7 @@ impl<'f> Reader<'f> {
     /// Nano-dollars.
     pub(super) fn nano_usd(&mut self, name: &'static str) -> Option<NanoUsd> {
         let value = self.take(name)?;
+        // No fraction, not even of noughts: what made one may have rounded.
         let cost = value.as_u64().filter(|cost| *cost <= MAX_COST).and_then(|cost| i64::try_from(cost).ok());
         if cost.is_none() {
             self.fault(name, format!("must be a whole number of nano-dollars from 0 to {MAX_COST}"));

@@ -28,26 +28,26 @@ pub(super) struct SentEvent {
     event_id: Option<String>,
     /// Now by default.
     timestamp: Option<Timestamp>,
-    #[schema(max_length = 256)]
+    #[schema(min_length = 1, max_length = 256)]
     org_id: Option<String>,
     /// That of the key; without a key it is required, or `key_id`.
-    #[schema(max_length = 256)]
+    #[schema(min_length = 1, max_length = 256)]
     project_id: Option<String>,
-    #[schema(max_length = 256)]
+    #[schema(min_length = 1, max_length = 256)]
     team_id: Option<String>,
-    #[schema(max_length = 256)]
+    #[schema(min_length = 1, max_length = 256)]
     user_id: Option<String>,
-    #[schema(max_length = 256)]
+    #[schema(min_length = 1, max_length = 256)]
     key_id: Option<String>,
     /// `api_call`, `mcp_tool` or `session`.
     event_type: Option<String>,
-    #[schema(max_length = 256)]
+    #[schema(min_length = 1, max_length = 256)]
     method: Option<String>,
-    #[schema(max_length = 256)]
+    #[schema(min_length = 1, max_length = 256)]
     endpoint: Option<String>,
-    #[schema(max_length = 256)]
+    #[schema(min_length = 1, max_length = 256)]
     model: Option<String>,
-    #[schema(max_length = 256)]
+    #[schema(min_length = 1, max_length = 256)]
     requested_model: Option<String>,
     /// The object that the API's answer has, in place of all counts.
     #[schema(value_type = Option<Object>)]
@@ -62,22 +62,22 @@ pub(super) struct SentEvent {
     cost_nano_usd: Option<i64>,
     cost_usd: Option<String>,
     certainty: Option<EventCertainty>,
-    #[schema(max_length = 128)]
+    #[schema(min_length = 1, max_length = 128)]
     certainty_reason: Option<String>,
     outcome: Option<EventOutcome>,
     status: Option<u16>,
     latency_ms: Option<u64>,
     ttft_ms: Option<u64>,
     streamed: Option<bool>,
-    #[schema(max_length = 256)]
+    #[schema(min_length = 1, max_length = 256)]
     request_id: Option<String>,
-    #[schema(max_length = 256)]
+    #[schema(min_length = 1, max_length = 256)]
     session_id: Option<String>,
-    #[schema(max_length = 256)]
+    #[schema(min_length = 1, max_length = 256)]
     agent_id: Option<String>,
     /// At most 32 entries, with names of 128 and values of 256 bytes.
     metadata: Option<BTreeMap<String, String>>,
     /// Names the producer, for people.
-    #[schema(max_length = 256)]
+    #[schema(min_length = 1, max_length = 256)]
     source: Option<String>,
 }

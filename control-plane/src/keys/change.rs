@@ -31,8 +31,8 @@ pub(super) struct NewKey {
 #[derive(utoipa::ToSchema)]
 #[expect(dead_code, reason = "describes what `key_change` reads")]
 pub(super) struct KeyChange {
-    #[schema(min_length = 1, max_length = 200)]
-    name: Option<String>,
+    #[schema(min_length = 1, max_length = 200, required = false)]
+    name: String,
     #[schema(min_length = 1, max_length = 200)]
     user_id: Option<String>,
     #[schema(min_length = 1, max_length = 200)]

@@ -37,8 +37,8 @@ struct OrgCreate {
     #[schema(min_length = 1, max_length = 200)]
     name: String,
     /// IANA name of the zone in which budgets' days, weeks and months begin; UTC unless given.
-    #[schema(example = "Europe/Berlin")]
-    time_zone: Option<String>,
+    #[schema(min_length = 1, max_length = 200, example = "Europe/Berlin", required = false)]
+    time_zone: String,
 }
 
 /// Makes an organisation. A person who makes one is its owner; with the admin token, invite the owner afterwards.

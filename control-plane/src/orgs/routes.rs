@@ -89,11 +89,11 @@ async fn org_view(
 #[derive(utoipa::ToSchema)]
 #[expect(dead_code, reason = "describes what `org_change` reads")]
 struct OrgChange {
-    #[schema(min_length = 1, max_length = 200)]
-    name: Option<String>,
+    #[schema(min_length = 1, max_length = 200, required = false)]
+    name: String,
     /// IANA name of the zone in which budgets' days, weeks and months begin.
-    #[schema(example = "Europe/Berlin")]
-    time_zone: Option<String>,
+    #[schema(min_length = 1, max_length = 200, example = "Europe/Berlin", required = false)]
+    time_zone: String,
 }
 
 /// Changes an organisation.

@@ -30,8 +30,8 @@ pub(super) struct NewProject {
 #[derive(utoipa::ToSchema)]
 #[expect(dead_code, reason = "describes what `project_change` reads")]
 pub(super) struct ProjectChange {
-    #[schema(min_length = 1, max_length = 200)]
-    name: Option<String>,
+    #[schema(min_length = 1, max_length = 200, required = false)]
+    name: String,
     #[schema(min_length = 1, max_length = 200)]
     team_id: Option<String>,
 }
@@ -66,14 +66,27 @@ fn no_such_team(fields: &mut Fields) -> Option<Owner> {
     None
 }
 
-/// Whether the caller may put a project into this team, or out of any.
+/// Whether the caller may take a project out of the first team and put it into the second: roles in both hold for it, before or after.
 pub(super) async fn check_move(
     tx: &mut Connection,
     caller: &Caller,
     project: &ProjectPermit,
-    team_id: Option<&str>,
+    [from, team_id]: [Option<&str>; 2],
     fields: &mut Fields,
 ) -> Result<(), Problem> {
+    match from {
+        None => {} // whoever may change the project itself may give it to a team of theirs
+        Some(from) => match caller.team(tx, from, NEED).await {
+            Ok(_) => {}
+            // The caller sees the project, and so which team has it.
+            Err(problem) if problem.code() == Code::NotFound => {
+                let detail =
+                    "taking a project out of its team takes a role in that team that may change projects";
+                return Err(Problem::new(Code::Forbidden, detail));
+            }
+            Err(problem) => return Err(problem),
+        },
+    }
     let Some(team_id) = team_id else {
         return caller.org(tx, project.org_id(), NEED).await.map(drop);
     };

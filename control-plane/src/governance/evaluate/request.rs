@@ -7,6 +7,7 @@ use mindweave_metering::{CacheTtl, Encoding, Endpoint, RequestFacts, RequestScan
 use mindweave_policy::pii;
 use serde_json::{Map, Value, json};
 
+use crate::governance::schema::PiiWord;
 use crate::http::body::Fields;
 
 /// The name of the field.
@@ -115,7 +116,8 @@ pub(super) struct RequestFields {
     #[schema(min_length = 1, max_length = 200)]
     parent_agent_id: Option<String>,
     /// Categories of personal data; found in the body by default.
-    pii: Option<Vec<String>>,
+    #[schema(max_items = 7)]
+    pii: Option<Vec<PiiWord>>,
 }
 
 /// A request that nobody sends.

@@ -5,7 +5,7 @@ use mindweave_policy::{LimitMetric, LimitSpec};
 
 use crate::db::Connection;
 use crate::governance::models::models_read;
-use crate::governance::schema::{LimitMetricWord, Scope};
+use crate::governance::schema::{LimitMetricWord, ModelWord, Scope};
 use crate::governance::scope::{Scopes, scope_read};
 use crate::http::body::Fields;
 use crate::http::problem::Problem;
@@ -39,24 +39,25 @@ pub(super) struct NewRateLimit {
     #[schema(minimum = 1, maximum = 1_000_000_000_000_u64)]
     burst: Option<u64>,
     #[schema(max_items = 64)]
-    models: Option<Vec<String>>,
+    models: Option<Vec<ModelWord>>,
 }
 
 /// What can be changed of a rate limit. What is not given stays, `null` stands for the default.
 #[derive(utoipa::ToSchema)]
 #[expect(dead_code, reason = "describes what `limit_read` reads")]
 pub(super) struct RateLimitChange {
-    #[schema(min_length = 1, max_length = 200)]
-    name: Option<String>,
+    #[schema(min_length = 1, max_length = 200, required = false)]
+    name: String,
     scope: Option<Scope>,
-    metric: Option<LimitMetricWord>,
-    #[schema(minimum = 1, maximum = 1_000_000_000_000_u64)]
-    limit: Option<u64>,
+    #[schema(required = false)]
+    metric: LimitMetricWord,
+    #[schema(minimum = 1, maximum = 1_000_000_000_000_u64, required = false)]
+    limit: u64,
     /// Not for `concurrent_requests`.
     #[schema(minimum = 1, maximum = 1_000_000_000_000_u64)]
     burst: Option<u64>,
     #[schema(max_items = 64)]
-    models: Option<Vec<String>>,
+    models: Option<Vec<ModelWord>>,
 }
 
 /// What the client says about a limit of this organisation. In a change, what is not given stays.

@@ -43,8 +43,8 @@ pub(super) struct NewPolicy {
 #[derive(utoipa::ToSchema)]
 #[expect(dead_code, reason = "describes what is read here and with the scope")]
 pub(super) struct PolicyChange {
-    #[schema(min_length = 1, max_length = 200)]
-    name: Option<String>,
+    #[schema(min_length = 1, max_length = 200, required = false)]
+    name: String,
     #[schema(min_length = 1, max_length = 1_048_576)]
     rego: Option<String>,
     /// The name of a bundled policy.

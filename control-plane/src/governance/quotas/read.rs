@@ -7,10 +7,11 @@ use mindweave_policy::{OnError, OnStale, QuotaAction, QuotaSpec, QuotaUnit, Quot
 use super::money::nano_of;
 use crate::governance::models::models_read;
 use crate::governance::schema::{
-    OnErrorWord, OnStaleWord, QuotaActionWord, QuotaUnitWord, QuotaWindowWord, ReserveWord, Scope,
+    ModelWord, OnErrorWord, OnStaleWord, QuotaActionWord, QuotaUnitWord, QuotaWindowWord, ReserveWord, Scope,
+    ThresholdWord,
 };
 use crate::governance::scope::{Scopes, scope_read};
-use crate::http::body::Fields;
+use crate::http::body::{Fields, whole};
 use crate::http::problem::Problem;
 
 /// Greatest limit: a thousand million dollars, or as many tokens as that is nano-dollars. Sums of that size fit 64 bits.
@@ -50,18 +51,18 @@ pub(super) struct NewBudget {
     unit: QuotaUnitWord,
     window: QuotaWindowWord,
     /// Requests, tokens or nano-dollars.
-    #[schema(minimum = 1, maximum = 1_000_000_000_000_000_000_u64)]
-    limit: Option<i64>,
+    #[schema(minimum = 1, maximum = 1_000_000_000_000_000_000_u64, required = false)]
+    limit: i64,
     /// For the unit `cost`: a decimal above 0 with at most nine places, for example `49.99`.
-    #[schema(pattern = r"^[0-9]{1,10}(\.[0-9]{1,9})?$")]
-    limit_usd: Option<String>,
+    #[schema(pattern = r"^[0-9]{1,10}(\.[0-9]{1,9})?$", required = false)]
+    limit_usd: String,
     action: Option<QuotaActionWord>,
     reserve: Option<ReserveWord>,
     #[schema(max_items = 64)]
-    models: Option<Vec<String>>,
+    models: Option<Vec<ModelWord>>,
     /// Whole percentages from 1 to 200.
     #[schema(max_items = 10)]
-    thresholds: Option<Vec<u8>>,
+    thresholds: Option<Vec<ThresholdWord>>,
     on_unknown_price: Option<OnErrorWord>,
     on_stale: Option<OnStaleWord>,
 }
@@ -70,24 +71,26 @@ pub(super) struct NewBudget {
 #[derive(utoipa::ToSchema)]
 #[expect(dead_code, reason = "describes what `read_quota` reads")]
 pub(super) struct BudgetChange {
-    #[schema(min_length = 1, max_length = 200)]
-    name: Option<String>,
+    #[schema(min_length = 1, max_length = 200, required = false)]
+    name: String,
     scope: Option<Scope>,
-    unit: Option<QuotaUnitWord>,
-    window: Option<QuotaWindowWord>,
+    #[schema(required = false)]
+    unit: QuotaUnitWord,
+    #[schema(required = false)]
+    window: QuotaWindowWord,
     /// Requests, tokens or nano-dollars.
-    #[schema(minimum = 1, maximum = 1_000_000_000_000_000_000_u64)]
-    limit: Option<i64>,
+    #[schema(minimum = 1, maximum = 1_000_000_000_000_000_000_u64, required = false)]
+    limit: i64,
     /// For the unit `cost`: a decimal above 0 with at most nine places, for example `49.99`.
-    #[schema(pattern = r"^[0-9]{1,10}(\.[0-9]{1,9})?$")]
-    limit_usd: Option<String>,
+    #[schema(pattern = r"^[0-9]{1,10}(\.[0-9]{1,9})?$", required = false)]
+    limit_usd: String,
     action: Option<QuotaActionWord>,
     reserve: Option<ReserveWord>,
     #[schema(max_items = 64)]
-    models: Option<Vec<String>>,
+    models: Option<Vec<ModelWord>>,
     /// Whole percentages from 1 to 200.
     #[schema(max_items = 10)]
-    thresholds: Option<Vec<u8>>,
+    thresholds: Option<Vec<ThresholdWord>>,
     on_unknown_price: Option<OnErrorWord>,
     on_stale: Option<OnStaleWord>,
 }
@@ -209,7 +212,7 @@ fn read_thresholds(fields: &mut Fields, before: Option<&QuotaSpec>) -> Vec<u8> {
     }
     let Some(values) = fields.list("thresholds", MAX_THRESHOLDS) else { return DEFAULT_THRESHOLDS.to_vec() };
     let percent = |value: serde_json::Value| {
-        let number = value.as_i64().filter(|number| (1..=MAX_THRESHOLD).contains(number))?;
+        let number = whole(&value).filter(|number| (1..=MAX_THRESHOLD).contains(number))?;
         u8::try_from(number).ok()
     };
     let Some(mut thresholds) = values.into_iter().map(percent).collect::<Option<Vec<u8>>>() else {

@@ -9,6 +9,15 @@ use super::{Fields, text_fault};
 /// Longest source text, in bytes; the compiler of policies has its own, lower bound.
 const MAX_SOURCE_BYTES: usize = 1024 * 1024;
 
+/// Greatest whole number up to which every one is a number of JSON's usual kind, which is a binary fraction of 53 digits.
+const MAX_EXACT: f64 = 9_007_199_254_740_992.0;
+
+/// A whole number, also one that is written as `7.0`: for JSON Schema, and for languages that know one kind of number, they are the same.
+pub(crate) fn whole(value: &Value) -> Option<i64> {
+    let fraction = || value.as_f64().filter(|number| number.fract() == 0.0 && number.abs() <= MAX_EXACT);
+    value.as_i64().or_else(|| format!("{:.0}", fraction()?).parse().ok())
+}
+
 impl Fields {
     /// Whether the field is there, also as `null`. In a change, what is not given stays.
     pub(crate) fn given(&mut self, name: &'static str) -> bool {
@@ -29,7 +38,7 @@ impl Fields {
 
     /// A whole number of a range.
     pub(crate) fn number(&mut self, name: &'static str, range: RangeInclusive<i64>) -> Option<i64> {
-        let number = self.take(name)?.as_i64().filter(|number| range.contains(number));
+        let number = whole(&self.take(name)?).filter(|number| range.contains(number));
         if number.is_none() {
             let (from, to) = range.into_inner();
             self.fault(name, format!("must be a whole number from {from} to {to}"));

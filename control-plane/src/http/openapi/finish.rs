@@ -7,6 +7,7 @@ use utoipa::openapi::OpenApi as Document;
 
 use super::errors::{self, Shape};
 use super::tags::TAGS;
+use super::texts;
 use crate::http::{DEFAULT_PAGE, MAX_PAGE};
 
 const METHODS: [&str; 5] = ["get", "post", "put", "patch", "delete"];
@@ -29,6 +30,9 @@ pub(super) fn finish(document: &Document) -> Value {
         set(&mut document, "/components", name, Value::Object(all));
     }
     close_bodies(&mut document);
+    if let Some(schemas) = document.pointer_mut("/components/schemas").and_then(Value::as_object_mut) {
+        texts::exclude(schemas);
+    }
     sorted(document)
 }
 
@@ -192,7 +196,7 @@ fn set(document: &mut Value, place: &str, name: &str, value: Value) {
     }
 }
 
-/// Says of bodies what is true of all: no field that is not named. Answers may get more fields in later versions.
+/// Says of bodies what is true of all: no field that is not named, and bounds of texts. Answers may get more fields in later versions.
 fn close_bodies(document: &mut Value) {
     let mut open = Vec::new();
     for operation in operations(document) {
@@ -223,6 +227,7 @@ fn close(value: &mut Value, open: &mut Vec<String>) {
             if is_object {
                 object.entry("additionalProperties").or_insert(Value::Bool(false));
             }
+            texts::bound(object);
             object.values_mut().for_each(|value| close(value, open));
         }
         _ => {}

@@ -39,7 +39,7 @@ pub(crate) struct PasskeyAnswer {
 #[expect(dead_code, reason = "describes what is read")]
 pub(crate) struct PasskeyAnswerBody {
     /// What the start of the ceremony answered.
-    #[schema(min_length = 1, max_length = 1024, example = "mwo_..")]
+    #[schema(min_length = 1, max_length = 1024, pattern = "^[!-~]+$", example = "mwo_..")]
     token: String,
     /// What `PublicKeyCredential.toJSON()` gives.
     #[schema(value_type = Object)]

@@ -72,7 +72,7 @@ pub(super) async fn passkey_register_start(
 #[expect(dead_code, reason = "describes what `passkey_register_finish` reads")]
 pub(super) struct PasskeyRegister {
     /// Of the start.
-    #[schema(min_length = 1, max_length = 1024, example = "mwo_..")]
+    #[schema(min_length = 1, max_length = 1024, pattern = "^[!-~]+$", example = "mwo_..")]
     token: String,
     /// What `PublicKeyCredential.toJSON()` gives.
     #[schema(value_type = Object)]
