@@ -20,7 +20,7 @@ pub(super) fn reset(public_url: &str, to: &str, token: &Secret) -> Mail {
     mail(
         to,
         "Set a new password for MindWeave",
-        format!(
+        &format!(
             "Somebody asked for a new password for your MindWeave account. If it was you, open this link within an hour; it works once:\n\n\
              {link}\n\n\
              If it was not you, there is nothing to do: your password stays as it is."
@@ -33,7 +33,7 @@ pub(super) fn reset_elsewhere(public_url: &str, to: &str) -> Mail {
     mail(
         to,
         "Signing in to MindWeave",
-        format!(
+        &format!(
             "Somebody asked for a new password for your MindWeave account at {public_url}. It has none: you sign in through the \
              sign-on of your organisation, or with a passkey."
         ),
@@ -46,7 +46,7 @@ pub(super) fn verify(public_url: &str, to: &str, token: &Secret) -> Mail {
     mail(
         to,
         "Confirm your e-mail address for MindWeave",
-        format!(
+        &format!(
             "To make your MindWeave account, confirm that this address is yours. Open this link within a day; it works once:\n\n\
              {link}\n\n\
              If you did not register, do not open it: no account is made then."
@@ -60,7 +60,7 @@ pub(super) fn verify_change(public_url: &str, to: &str, token: &Secret) -> Mail 
     mail(
         to,
         "Confirm your new e-mail address for MindWeave",
-        format!(
+        &format!(
             "To use this address for your MindWeave account, open this link within a day; it works once:\n\n{link}\n\n\
              If you do not know of this, do not open it."
         ),
@@ -72,7 +72,7 @@ pub(super) fn registered_already(public_url: &str, to: &str) -> Mail {
     mail(
         to,
         "You have a MindWeave account already",
-        format!(
+        &format!(
             "Somebody, perhaps you, tried to register at {public_url} with this address. It has an account already: sign in with it, \
              or ask for a new password there. Nothing was changed."
         ),
@@ -84,13 +84,13 @@ pub(super) fn password_changed(public_url: &str, to: &str) -> Mail {
     mail(
         to,
         "Your MindWeave password was changed",
-        format!(
+        &format!(
             "The password of your account at {public_url} was changed just now, and other sessions were ended. If it was not you, \
              ask for a new password there at once, and tell your administrators."
         ),
     )
 }
 
-fn mail(to: &str, subject: &str, text: String) -> Mail {
+fn mail(to: &str, subject: &str, text: &str) -> Mail {
     Mail { to: to.to_owned(), subject: subject.to_owned(), text: format!("{text}\n\n-- \nMindWeave\n") }
 }

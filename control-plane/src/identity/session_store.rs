@@ -10,7 +10,7 @@ use sqlx::FromRow;
 use super::session::Ended;
 use super::token::TokenKind;
 use crate::db::{Connection, Doing, StoreError, sql};
-use crate::entropy::{self, NoEntropy};
+use crate::entropy;
 use crate::stored::timestamp;
 
 /// What ids of sessions start with.
@@ -21,7 +21,7 @@ const MAX_SESSIONS: i64 = 1_000;
 /// A new id.
 pub(super) fn id(now: Timestamp) -> Result<String, super::one_time::TokenError> {
     let millis = u64::try_from(now.as_millisecond()).unwrap_or(0); // before 1970: a broken clock, not a reason to fail
-    let random = entropy::bytes().map_err(NoEntropy::from)?;
+    let random = entropy::bytes()?;
     Ok(format!(
         "{ID_PREFIX}{}",
         uuid::Builder::from_unix_timestamp_millis(millis, &random).into_uuid().simple()

@@ -4,7 +4,6 @@ use axum::Json;
 use axum::extract::{Path, State as Shared};
 use jiff::Timestamp;
 use serde::Serialize;
-use serde_json::json;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 

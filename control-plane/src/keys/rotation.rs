@@ -6,7 +6,6 @@ use axum::http::header::CACHE_CONTROL;
 use axum::response::IntoResponse;
 use jiff::SignedDuration;
 use mindweave_policy::Fingerprint;
-use serde_json::json;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 

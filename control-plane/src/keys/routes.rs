@@ -9,7 +9,6 @@ use jiff::Timestamp;
 use mindweave_metering::KeyId;
 use mindweave_policy::Fingerprint;
 use serde::Serialize;
-use serde_json::json;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 

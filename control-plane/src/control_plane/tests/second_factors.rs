@@ -93,7 +93,7 @@ impl Somebody {
     }
 
     /// Switches an app on, and returns it with the recovery codes.
-    async fn enable(&self, server: &Server) -> (App, Vec<String>) {
+    fn enable(&self, server: &Server) -> (App, Vec<String>) {
         let session = self.session(server);
         let setup = server.client.call_as(&session, "POST", "/auth/mfa/enable", Some(&json!({})));
         assert_eq!(setup.status, 200, "{}", setup.body);
@@ -201,7 +201,7 @@ async fn a_code_that_two_servers_are_shown_at_a_time_is_good_at_one() {
     let other = ControlPlane::start(config(server.folder.path(), "11")).await.unwrap();
     let other_addr = other.local_addr();
     let ada = somebody(&server, "ada").await;
-    let (app, codes) = ada.enable(&server).await;
+    let (app, codes) = ada.enable(&server);
     for (name, code) in [("code", app.in_seconds(30)), ("recovery_code", codes[0].clone())] {
         let tokens: Vec<_> = (0..4).map(|_| ada.waiting(&server)).collect();
         let answers: Vec<_> = tokio::task::block_in_place(|| {
@@ -237,7 +237,7 @@ fn post(addr: SocketAddr, path: &str, body: &str) -> u16 {
 async fn recovery_codes_stand_in_for_the_app_once_each() {
     let server = Server::start().await;
     let ada = somebody(&server, "ada").await;
-    let (app, codes) = ada.enable(&server).await;
+    let (app, codes) = ada.enable(&server);
     let small = codes[0].to_lowercase().replace('-', " ");
     let answer = verify(&server, &ada.waiting(&server), ("recovery_code", &small));
     assert_eq!(answer.status, 200, "{}", answer.body);
@@ -278,7 +278,7 @@ async fn changing_factors_takes_more_than_a_session() {
     assert_eq!((wrong.status, wrong.code()), (401, "invalid_credentials"));
     assert_eq!(ask(&session, "/auth/mfa/enable", json!({ "password": PASSWORD })).status, 200);
 
-    let (app, codes) = ada.enable(&server).await;
+    let (app, codes) = ada.enable(&server);
     let session = verify(&server, &ada.waiting(&server), ("code", &app.in_seconds(30)));
     let session = session.body["access_token"].as_str().unwrap().to_owned();
     let shown = |factor: Value| {
@@ -318,7 +318,7 @@ async fn changing_factors_takes_more_than_a_session() {
 async fn whoever_guesses_codes_is_slowed_down() {
     let server = Server::start().await;
     let ada = somebody(&server, "ada").await;
-    let (app, _) = ada.enable(&server).await;
+    let (app, _) = ada.enable(&server);
     let token = ada.waiting(&server);
     let (begun, mut guesses) = (Instant::now(), 0);
     let refused = loop {

@@ -8,9 +8,9 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::holder::Holder;
-use super::make::{self, TokenCreate};
+use super::make;
 use super::store;
-use super::view::{ApiToken, NewApiToken};
+use super::view::{ApiToken, NewApiToken, Scope};
 use crate::access::Caller;
 use crate::app::App;
 use crate::audit::{self, Change};
@@ -21,6 +21,8 @@ use crate::http::body::Fields;
 use crate::http::cursor;
 use crate::http::problem::Problem;
 use crate::http::query::Parameters;
+use crate::identity::SignedIn;
+use crate::identity::mfa::{Demand, PasskeyAnswerBody, Proof, confirm};
 
 /// The kind of list in cursors.
 const LIST: &str = "tokens";
@@ -51,16 +53,46 @@ async fn token_list(
     Ok(Json(Page::of(rows, limit, |token| cursor::write(LIST, &token.id))))
 }
 
-/// Makes a personal access token: it may do what you may, as far as its scopes go. It is shown once. Takes a sign-in, not a token.
+/// A personal access token to be made, and what its maker shows if they did not sign in just now.
+#[derive(utoipa::ToSchema)]
+#[expect(dead_code, reason = "describes what `token_create` reads")]
+struct OwnTokenCreate {
+    #[schema(min_length = 1, max_length = 200)]
+    name: String,
+    /// What the token is limited to.
+    #[schema(min_items = 1, max_items = 32)]
+    scopes: Vec<Scope>,
+    /// After how many days the token ends.
+    #[schema(minimum = 1, maximum = 366, default = 90)]
+    expires_in_days: Option<i64>,
+    #[schema(format = Password)]
+    password: Option<String>,
+    /// What the app shows.
+    #[schema(example = "123456")]
+    code: Option<String>,
+    /// In place of a code, once.
+    #[schema(example = "7QH2-0VXE-M3ZK-9FTA")]
+    recovery_code: Option<String>,
+    /// In place of a code; `POST /auth/passkeys/login/start` begins it.
+    passkey: Option<PasskeyAnswerBody>,
+}
+
+/// Makes a personal access token: it may do what you may, as far as its scopes go. It is shown once. Takes a sign-in of the last ten minutes, or the password and a second factor, where there is one; no token makes tokens.
 #[utoipa::path(
     post, path = "/auth/tokens", tag = "auth", operation_id = "token_create",
-    request_body = TokenCreate,
+    request_body = OwnTokenCreate,
     responses((status = 201, body = NewApiToken)),
     extensions(("x-access" = json!("self"))),
 )]
-async fn token_create(State(app): State<App>, caller: Caller, fields: Fields) -> Result<Response, Problem> {
+async fn token_create(
+    State(app): State<App>,
+    caller: Caller,
+    mut fields: Fields,
+) -> Result<Response, Problem> {
     let holder = Holder::signed_in(&caller)?;
-    let mut tx = app.db.begin_write().await?;
+    // It outlives the session, and so must not be had with a stolen one.
+    let proof = Proof::read(&mut fields);
+    let mut tx = confirm(&app, &caller, &SignedIn::of(&caller)?, proof, Demand::Fresh).await?;
     let token = make::make(&mut tx, &holder, fields).await?;
     tx.commit().await.doing("making a token")?;
     Ok(make::answer(token, "/auth/tokens"))
