@@ -49,7 +49,7 @@ const ROWS: &[&str] = &[
     "INSERT INTO attempts VALUES ('b', 1, 2, 3)",
     "INSERT INTO audit_log VALUES ('org_1', 1, 1, 'key.created', 'usr_1', 'key', 'key_1', NULL, 'r', '{}', NULL, NULL, randomblob(32), zeroblob(32), randomblob(32))",
     "INSERT INTO audit_heads VALUES ('org_1', 1, randomblob(32), 0)",
-    "INSERT INTO erasures VALUES ('era_1', 'org_1', randomblob(32), 'usr_2', 'erased_1', 3, 4, 5, 6, NULL)",
+    "INSERT INTO erasures VALUES ('era_1', 'org_1', randomblob(32), 'usr_2', 'u@example.com', 'erased_1', 3, 4, 5, 6, NULL)",
     "INSERT INTO erasure_salt VALUES (1, randomblob(32))",
     "INSERT INTO idempotent_requests VALUES ('usr_1', 'k', randomblob(32), NULL, NULL, 1, 2)",
     "UPDATE budget_moves SET moved = 18",

@@ -194,8 +194,6 @@ pub(super) struct Subscriber(BufReader<TcpStream>);
 impl Subscriber {
     pub(super) fn connect(server: &Server, query: &str) -> Self {
         let mut stream = TcpStream::connect(server.control_plane.local_addr()).unwrap();
-        // Little is in the kernel's hands: who does not read falls behind soon.
-        SockRef::from(&stream).set_recv_buffer_size(16 * 1024).unwrap();
         stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
         write!(
             stream,
@@ -250,6 +248,8 @@ async fn live_subscribers_see_events_as_they_land_and_repetitions_not_at_all() {
 async fn a_live_subscriber_that_lags_is_told_how_many_events_it_missed() {
     let server = Server::start().await;
     let mut subscriber = Subscriber::connect(&server, "");
+    // Little of what it does not read is in the kernel's hands, so that it falls behind soon.
+    SockRef::from(subscriber.0.get_ref()).set_recv_buffer_size(16 * 1024).unwrap();
     let mut reader = Subscriber::connect(&server, "");
     let told = std::thread::spawn(move || while !reader.line_with("data: ").contains("\"req_12000\"") {});
     // More than the backlog and every socket buffer on the way can hold, while nobody reads.
