@@ -39,13 +39,13 @@ REFUSALS = {
     "POST /auth/setup": LINK + PASSWORD,
     "POST /auth/verify-email": LINK,
     "POST /invitations/accept": LINK,
-    "POST /governance/evaluate": REGO + ["request.client_ip: ", "policy.id: is no policy in force"],
+    "POST /governance/evaluate": REGO + ["request.client_ip: ", "request.mcp_tools: ", "policy.id: is no policy in force"],
     "POST /governance/limits": SCOPE + ["burst: is not for concurrent_requests"],
     "PATCH /governance/limits/{limit_id}": SCOPE + ["burst: is not for concurrent_requests"],
     "POST /governance/policies": REGO + SCOPE,
     "PATCH /governance/policies/{policy_id}": REGO + SCOPE,
-    "POST /governance/policies/{policy_id}/replay": REGO + TIMES + ["version: is a text that is stored"],
-    "POST /governance/policies/{policy_id}/restore": ["version: this policy has no such version"],
+    "POST /governance/policies/{policy_id}/replay": REGO + TIMES + ["version: "],
+    "POST /governance/policies/{policy_id}/restore": ["version: "],
     "POST /governance/quotas": SCOPE + ["limit_usd: is for budgets of the unit cost", "limit_usd: must be a text with a decimal"],
     "PATCH /governance/quotas/{quota_id}": SCOPE
     + ["limit_usd: is for budgets of the unit cost", "limit_usd: must be a text with a decimal", "unit: changes what limit means"],
@@ -73,4 +73,5 @@ def explains(operation, problem):
     if problem.get("code") in known:
         return True
     errors = [f"{error['field']}: {error['message']}" for error in problem.get("errors", ())]
-    return bool(errors) and all(any(text in error for text in known) for error in errors)
+    errors = errors or [problem.get("detail", "")]
+    return all(any(text in error for text in known) for error in errors)

@@ -8,22 +8,22 @@ use crate::harness::ledger::Ledger;
 use crate::harness::server::MindWeave;
 
 /// Who signs in.
-pub const EMAIL: &str = "owner@contract.example.com";
+pub(crate) const EMAIL: &str = "owner@contract.example.com";
 /// Not one that many people use.
-pub const PASSWORD: &str = "first horse battery staple";
+pub(crate) const PASSWORD: &str = "first horse battery staple";
 
 /// A policy that holds nobody up.
 const REGO: &str = "package mindweave\nimport rego.v1\ndeny contains {\"reason\": \"never\", \"message\": \"never\"} if { input.request.model == \"none\" }\n";
 
 /// The ids that requests may name, as the tester's configuration has them.
-pub struct Things {
+pub(crate) struct Things {
     ledger: Ledger,
     dictionaries: String,
 }
 
 impl Things {
     /// Makes the owner by the link of the first start, and with its session all the rest.
-    pub fn make(server: &MindWeave) -> Self {
+    pub(crate) fn make(server: &MindWeave) -> Self {
         let link = std::fs::read_to_string(server.data_dir().join("owner-link")).expect("the owner's link");
         let (_, token) = link.trim().rsplit_once("?token=").expect("a link with a token");
         let owner = json!({ "token": token, "email": EMAIL, "name": "Owner", "password": PASSWORD });
@@ -40,7 +40,7 @@ impl Things {
     }
 
     /// The part of the configuration that says which ids there are.
-    pub fn dictionaries(&self) -> &str {
+    pub(crate) fn dictionaries(&self) -> &str {
         &self.dictionaries
     }
 
