@@ -193,12 +193,7 @@ impl ControlPlane {
             stop: tasks.stop(),
         };
         let ingest = Ingest::new(db.clone(), live.clone());
-        let feeds = UsageFeeds::new(db.clone(), ingest.counters_moved(), tasks.stop());
-        feeds.follow(&publisher.snapshots());
-        publisher.tell_figures_first(feeds.clone());
-        tasks.spawn(FEED_TASK, feeds.clone().run());
-        let moved = db.news().of(Topic::Counters);
-        tasks.spawn("feed_news", wake_feed(ingest.counters_moved(), moved, tasks.stop()));
+        let feeds = spawn_feeds(&mut tasks, &db, &ingest, &publisher);
         tasks.spawn("live_events", live.follow(db.clone(), tasks.stop()));
         let past = Past::follow(&publisher.snapshots())?;
         let sources = RemoteSources::new(ingest.clone());
@@ -399,6 +394,17 @@ fn spawn_audit(tasks: &mut Tasks, db: &Db, leadership: &Leadership, topic: Optio
         let (db, topic, stop) = (db.clone(), topic.clone(), stop.clone());
         async move { report("audit_topic", audit::tell(&db, &topic, stop).await) }
     });
+}
+
+/// Tells proxies the figures of budgets.
+fn spawn_feeds(tasks: &mut Tasks, db: &Db, ingest: &Ingest, publisher: &Publisher) -> UsageFeeds {
+    let feeds = UsageFeeds::new(db.clone(), ingest.counters_moved(), tasks.stop());
+    feeds.follow(&publisher.snapshots());
+    publisher.tell_figures_first(feeds.clone());
+    tasks.spawn(FEED_TASK, feeds.clone().run());
+    let moved = db.news().of(Topic::Counters);
+    tasks.spawn("feed_news", wake_feed(ingest.counters_moved(), moved, tasks.stop()));
+    feeds
 }
 
 /// A failed run is not the end: the next one does what this one did not.

@@ -115,18 +115,18 @@ mod tests {
         let basic = (AUTHORIZATION, "Basic eDp5");
         let virtual_key = (X_API_KEY, "mw_key");
         use CredentialKind as Kind;
-        let rows: [(Kind, &[(HeaderName, &'static str)], &[CredentialForm]); 11] = [
-            (Kind::VirtualKey, &[virtual_key.clone()], &[MindweaveKey]),
-            (Kind::VirtualKey, &[virtual_key, token.clone()], &[MindweaveKey]),
-            (Kind::MindweaveKey, &[], &[MindweaveKey]),
-            (Kind::MindweaveKey, &[token.clone()], &[MindweaveKey, OauthToken]),
-            (Kind::MindweaveKey, &[api_key.clone()], &[MindweaveKey, AnthropicApiKey]),
-            (Kind::Registered, &[api_key.clone()], &[AnthropicApiKey]),
-            (Kind::Unregistered, &[token.clone()], &[OauthToken]),
-            (Kind::Unregistered, &[workload], &[OauthToken]),
-            (Kind::Unregistered, &[key_as_bearer], &[AnthropicApiKey]),
-            (Kind::Registered, &[token_as_key], &[OauthToken]),
-            (Kind::Registered, &[api_key, token], &[AnthropicApiKey, OauthToken]),
+        let rows = [
+            (Kind::VirtualKey, vec![virtual_key.clone()], vec![MindweaveKey]),
+            (Kind::VirtualKey, vec![virtual_key, token.clone()], vec![MindweaveKey]),
+            (Kind::MindweaveKey, vec![], vec![MindweaveKey]),
+            (Kind::MindweaveKey, vec![token.clone()], vec![MindweaveKey, OauthToken]),
+            (Kind::MindweaveKey, vec![api_key.clone()], vec![MindweaveKey, AnthropicApiKey]),
+            (Kind::Registered, vec![api_key.clone()], vec![AnthropicApiKey]),
+            (Kind::Unregistered, vec![token.clone()], vec![OauthToken]),
+            (Kind::Unregistered, vec![workload], vec![OauthToken]),
+            (Kind::Unregistered, vec![key_as_bearer], vec![AnthropicApiKey]),
+            (Kind::Registered, vec![token_as_key], vec![OauthToken]),
+            (Kind::Registered, vec![api_key, token], vec![AnthropicApiKey, OauthToken]),
         ];
         for (kind, headers, needed) in rows {
             for bits in 0..8_u8 {
@@ -135,7 +135,7 @@ mod tests {
                 let expected = needed.iter().all(|form| accepted.contains(form));
                 let rules =
                     ProjectRules { credential_forms: Some(accepted.clone()), ..ProjectRules::default() };
-                let passed = judged(rules, kind, headers, &Metadata::new()).is_ok();
+                let passed = judged(rules, kind, &headers, &Metadata::new()).is_ok();
                 assert_eq!(passed, expected, "{kind:?} {headers:?} where {accepted:?} are accepted");
             }
         }

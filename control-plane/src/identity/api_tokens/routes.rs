@@ -8,7 +8,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::holder::Holder;
-use super::make;
+use super::make::{answer, make};
 use super::store;
 use super::view::{ApiToken, NewApiToken, Scope};
 use crate::access::Caller;
@@ -93,9 +93,9 @@ async fn token_create(
     // It outlives the session, and so must not be had with a stolen one.
     let proof = Proof::read(&mut fields);
     let mut tx = confirm(&app, &caller, &SignedIn::of(&caller)?, proof, Demand::Fresh).await?;
-    let token = make::make(&mut tx, &holder, fields).await?;
+    let token = make(&mut tx, &holder, fields).await?;
     tx.commit().await.doing("making a token")?;
-    Ok(make::answer(token, "/auth/tokens"))
+    Ok(answer(token, "/auth/tokens"))
 }
 
 /// Revokes a personal access token, at once. A token may revoke itself; every other one takes a sign-in.
