@@ -46,7 +46,7 @@ impl Signer {
     }
 }
 
-fn verified(keys: Value, token: &str) -> Result<(), TokenFault> {
+fn verified(keys: &Value, token: &str) -> Result<(), TokenFault> {
     let keys = KeySet::read(&object(json!({ "keys": keys }))).unwrap();
     keys.verify(&Unverified::parse(token)?)
 }
@@ -107,7 +107,7 @@ fn a_header_that_is_not_understood_is_refused() {
         unsigned(r#"{"alg":"ES256"}"#, &format!("{}{}", "[".repeat(5_000), "]".repeat(5_000))),
     ] {
         let refused = Unverified::parse(&bad).map(|_| ());
-        assert_eq!(refused, Err(TokenFault::Malformed), "{}", &bad[..bad.len().min(80)]);
+        assert_eq!(refused, Err(TokenFault::Malformed), "{}", bad.chars().take(80).collect::<String>());
     }
 }
 
@@ -115,7 +115,7 @@ fn a_header_that_is_not_understood_is_refused() {
 fn a_key_signs_with_its_own_algorithm_under_its_own_name_only() {
     let signer = Signer::new();
     let token = signer.token(r#"{"alg":"ES256","kid":"one"}"#, r#"{"sub":"1"}"#);
-    let with = |more: Value| verified(json!([signer.jwk(more)]), &token);
+    let with = |more: Value| verified(&json!([signer.jwk(more)]), &token);
     for good in [
         json!({}),
         json!({ "use": "sig" }),
@@ -144,7 +144,7 @@ fn a_key_signs_with_its_own_algorithm_under_its_own_name_only() {
     let own =
         json!({ "alg": "ES256", "kid": "one", "jwk": signer.jwk(json!({})), "jku": "https://evil.example/" });
     let own = signer.token(&own.to_string(), "{}");
-    assert_eq!(verified(json!([Signer::new().jwk(json!({}))]), &own), Err(TokenFault::Signature));
+    assert_eq!(verified(&json!([Signer::new().jwk(json!({}))]), &own), Err(TokenFault::Signature));
     // A point that is not on the curve, and one cut in another place.
     assert_eq!(with(json!({ "x": encoded([1; 32]) })), Err(TokenFault::Signature));
     assert_eq!(with(json!({ "x": encoded([1; 31]), "y": encoded([1; 33]) })), Err(TokenFault::UnknownKey));
@@ -156,12 +156,12 @@ fn ed25519_is_verified_and_empty_signatures_are_not() {
     let jwk = json!([{ "kty": "OKP", "crv": "Ed25519", "x": encoded(key.public_key()) }]);
     let signed = format!("{}.{}", encoded(r#"{"alg":"EdDSA"}"#), encoded("{}"));
     let token = format!("{signed}.{}", encoded(key.sign(signed.as_bytes())));
-    assert_eq!(verified(jwk.clone(), &token), Ok(()));
-    assert_eq!(verified(jwk, &format!("{signed}.")), Err(TokenFault::Signature));
+    assert_eq!(verified(&jwk, &token), Ok(()));
+    assert_eq!(verified(&jwk, &format!("{signed}.")), Err(TokenFault::Signature));
     // Psychic signatures (CVE-2022-21449): zeros fit every text in a naive verification.
     let signed = format!("{}.{}", encoded(r#"{"alg":"ES256"}"#), encoded("{}"));
     let zeros = format!("{signed}.{}", encoded([0; 64]));
-    assert_eq!(verified(json!([Signer::new().jwk(json!({}))]), &zeros), Err(TokenFault::Signature));
+    assert_eq!(verified(&json!([Signer::new().jwk(json!({}))]), &zeros), Err(TokenFault::Signature));
 }
 
 #[test]
@@ -172,20 +172,20 @@ fn rsa_keys_are_of_2048_bits_at_least_and_of_an_odd_exponent_that_is_not_one() {
     const LARGE: &str = "l05LPmxwyilFdoctNmsXkd3gQ3dHAEGtOBNQ9b-YCH8blExzZ99mr_NUrZyi_dJgkg0i5kzJcy_m5gNWLBuBCRyShaBYvj1KRZmKscCpZjABvk0o4bv08_JtcqYKSmBMBOzt7m8tbbveD0Z2unACBHP7CBlWI1SCPlcfo10DqFL-2NTHreS0p0zL_FsGdZqS3QL--y-dKxdwWl6QLUF1u2U24me_8ptJnyjpeH9vCwLHhLUt0qb8V_tb5LXiyWzSJMPWDPvunsn5LngVsmMMBWPRGtIqdmZKMu9dQsIH-NxwUvb4t-fVkSod59R_DgJchZNyd_8g3sjU1HiiEDCCdw";
     const LARGE_TOKEN: &str = "eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiIxIn0.gBCz3ZvI4HFUxJjfIGlcSu1o-r15vW5RKH3lsXWfhOMbv2K-kcS_5q8KH4-hdt3gZsU2jvdMifCT6BegHK0o1aqE9B8-7_nv-bKTxyOuJVmQ9s3YwBVFrFx_vQt2HsmRvWUoU7CvfD7sKqXTWtcgEDoWXefkdZEPNcPX-fj_yb8AuOhHFf2CXfRetO1b-nf0eKP8ak9HpHpVc-8VZmBVSNcxkWyNsLAnJF0t7OLwaS7Axr-8HuEqkF5fICOIwCLGYxjDzBsXxwuCLUy1YQJCvJQbGz_CIXNhN0KD8Qoi1_f2idRJBdl7p-XUOH8qKtJJ92kfGsNi3t2hokpv0wTAKQ";
     let key = |n: &str, e: &str| json!([{ "kty": "RSA", "n": n, "e": e }]);
-    assert_eq!(verified(key(LARGE, "AQAB"), LARGE_TOKEN), Ok(()));
+    assert_eq!(verified(&key(LARGE, "AQAB"), LARGE_TOKEN), Ok(()));
     // Some write a zero in front.
     let zero = [&[0][..], &URL_SAFE_NO_PAD.decode(LARGE).unwrap()].concat();
-    assert_eq!(verified(key(&encoded(zero), "AAEAAQ"), LARGE_TOKEN), Ok(()));
-    assert_eq!(verified(key(SMALL, "AQAB"), SMALL_TOKEN), Err(TokenFault::Signature));
+    assert_eq!(verified(&key(&encoded(zero), "AAEAAQ"), LARGE_TOKEN), Ok(()));
+    assert_eq!(verified(&key(SMALL, "AQAB"), SMALL_TOKEN), Err(TokenFault::Signature));
     // With the exponent 1 the padded hash is its own signature.
     for exponent in ["AQ", "Ag", "AA", ""] {
-        assert_eq!(verified(key(LARGE, exponent), LARGE_TOKEN), Err(TokenFault::Signature), "{exponent}");
+        assert_eq!(verified(&key(LARGE, exponent), LARGE_TOKEN), Err(TokenFault::Signature), "{exponent}");
     }
     // The same key under another algorithm, and the token under another kind of key.
     let probabilistic = LARGE_TOKEN.replace("eyJhbGciOiJSUzI1NiJ9", &encoded(r#"{"alg":"PS256"}"#));
-    assert_eq!(verified(key(LARGE, "AQAB"), &probabilistic), Err(TokenFault::Signature));
+    assert_eq!(verified(&key(LARGE, "AQAB"), &probabilistic), Err(TokenFault::Signature));
     let curve = json!([Signer::new().jwk(json!({ "kid": null }))]);
-    assert_eq!(verified(curve, LARGE_TOKEN), Err(TokenFault::UnknownKey));
+    assert_eq!(verified(&curve, LARGE_TOKEN), Err(TokenFault::UnknownKey));
 }
 
 #[test]
