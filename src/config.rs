@@ -24,7 +24,7 @@ use mindweave_control_plane::LEAST_CONNECTIONS;
 pub(crate) use command_line::CommandLine;
 pub(crate) use environment::{ADMIN_TOKEN, Environment, MASTER_KEY, MASTER_KEY_PREVIOUS, PROXY_TOKEN};
 pub(crate) use fault::{ConfigError, Fault, Place};
-pub(crate) use setting::{CoreDumps, BaseUrl, Database, JournalSync, LogFormat, LogLevel, Setting};
+pub(crate) use setting::{BaseUrl, CoreDumps, Database, JournalSync, LogFormat, LogLevel, Setting};
 pub(crate) use settings::{Config, KEYS};
 
 /// The file that is read when no other is named and it is there.

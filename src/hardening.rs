@@ -54,8 +54,8 @@ mod tests {
         let secret = "sk-ant-secret";
         let made = std::panic::catch_unwind(|| panic!("cannot use {secret}")).unwrap_err();
         assert!(!words(&*made).contains(secret));
-        let result: Result<(), &str> = Err(secret);
-        let unwrapped = std::panic::catch_unwind(|| result.unwrap()).unwrap_err();
+        let failing = |secret: &str| Err::<(), String>(secret.to_owned());
+        let unwrapped = std::panic::catch_unwind(|| failing(secret).unwrap()).unwrap_err();
         assert!(!words(&*unwrapped).contains(secret));
         let written = std::panic::catch_unwind(|| panic!("the lock is poisoned")).unwrap_err();
         assert_eq!(words(&*written), "the lock is poisoned");

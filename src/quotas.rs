@@ -33,7 +33,7 @@ pub(crate) fn run(action: &QuotaAction, client: &Client, out: &mut impl Write) -
     let one = |wanted: &str| Ok::<_, anyhow::Error>(format!("{PATH}/{}", find(client, PATH, KIND, wanted)?));
     match action {
         QuotaAction::List { json: true } => {
-            listing::list(client.list(PATH, &Query::new())?, &COLUMNS, true, out)?
+            listing::list(client.list(PATH, &Query::new())?, &COLUMNS, true, out)?;
         }
         QuotaAction::List { json: false } => {
             let quotas = client.list(PATH, &Query::new())?.into_iter().map(for_people).collect();

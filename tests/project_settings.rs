@@ -86,7 +86,7 @@ fn a_project_takes_only_requests_that_say_what_they_are_for_and_books_what_they_
 
     let half = silent.clone().header("x-mindweave-metadata", "ticket=A-1");
     assert!(error_message(&half.send()).ends_with("Missing: cost_centre."));
-    let whole = silent.clone().header("x-mindweave-metadata", "ticket=A-1, cost_centre=caf%C3%A9%2C 4");
+    let whole = silent.header("x-mindweave-metadata", "ticket=A-1, cost_centre=caf%C3%A9%2C 4");
     assert_eq!(whole.send().status(), 200);
     let event = eventually("what it said is booked", || {
         let events = ledger.events(&format!("project_id={project}&outcome=complete"));

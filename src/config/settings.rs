@@ -8,12 +8,12 @@ use std::time::Duration;
 use mindweave_control_plane::{MigrateMode, Registration, Sender};
 use mindweave_proxy::{BatchResults, JournalFull, Unregistered, UpstreamProtocol};
 
+use super::command_line::CommandLine;
 use super::fault::Fault;
 use super::kafka::{Brokers, HiddenText, KafkaCompression, KafkaMechanism, KafkaSecurity, KafkaTopics};
 use super::networks::Networks;
 use super::origins::Origins;
-use super::command_line::CommandLine;
-use super::setting::{CoreDumps, BaseUrl, ByteSize, Database, JournalSync, LogFormat, LogLevel, Setting};
+use super::setting::{BaseUrl, ByteSize, CoreDumps, Database, JournalSync, LogFormat, LogLevel, Setting};
 use super::{Given, Values};
 
 /// What documentation and messages need of a setting.

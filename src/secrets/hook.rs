@@ -67,10 +67,10 @@ fn output_within(hook: &CommandLine, timeout: Duration) -> anyhow::Result<Secret
 
 /// Ends whatever the program left running, which could keep its pipes open.
 fn end_group(child: &mut Child) {
-    if let Some(group) = i32::try_from(child.id()).ok().and_then(Pid::from_raw) {
-        if let Err(error) = kill_process_group(group, Signal::KILL) {
-            tracing::debug!(%error, "nobody is left of the program that gives a key");
-        }
+    if let Some(group) = i32::try_from(child.id()).ok().and_then(Pid::from_raw)
+        && let Err(error) = kill_process_group(group, Signal::KILL)
+    {
+        tracing::debug!(%error, "nobody is left of the program that gives a key");
     }
     drop(child.wait()); // it has ended, or was ended just now
 }

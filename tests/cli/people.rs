@@ -69,7 +69,7 @@ fn post(server: &MindWeave, path: &str, body: &Value) -> Value {
 
 /// A server whose first owner is Ada.
 fn with_owner(simulator: &Simulator) -> MindWeave {
-    let server = MindWeave::start(&simulator.url);
+    let server = MindWeave::start(&simulator.url());
     let link = std::fs::read_to_string(server.data_dir().join("owner-link")).expect("the owner's link");
     let token = link.trim().rsplit_once('=').expect("a token").1;
     let owner = json!({ "token": token, "email": "ada@example.com", "name": "Ada", "password": PASSWORD });

@@ -11,7 +11,7 @@ use ureq::http::{Request, Response};
 const MAX_REDIRECTS: usize = 10;
 
 /// A browser.
-pub struct Browser {
+pub(crate) struct Browser {
     agent: Agent,
     /// By origin and name. Real ones keep them by host; here every server is another one's host.
     cookies: Mutex<BTreeMap<(String, String), String>>,
@@ -19,45 +19,44 @@ pub struct Browser {
 
 /// An answer that is no redirect, or one that leads out of what the browser may follow.
 #[derive(Debug)]
-pub struct Page {
-    pub url: String,
-    pub status: u16,
-    pub location: Option<String>,
-    pub set_cookies: Vec<String>,
-    pub text: String,
+pub(crate) struct Page {
+    pub(crate) url: String,
+    pub(crate) status: u16,
+    pub(crate) location: Option<String>,
+    pub(crate) text: String,
 }
 
 impl Page {
     /// The answer as JSON.
-    pub fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_str(&self.text).unwrap_or_else(|_| panic!("no JSON: {self:?}"))
     }
 
     /// The code of a problem.
-    pub fn code(&self) -> String {
+    pub(crate) fn code(&self) -> String {
         self.json()["code"].as_str().unwrap_or_default().to_owned()
     }
 }
 
 impl Browser {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let config = Agent::config_builder().http_status_as_error(false).max_redirects(0).build();
         Self { agent: config.into(), cookies: Mutex::default() }
     }
 
     /// One request, without following what it answers.
-    pub fn get(&self, url: &str) -> Page {
+    pub(crate) fn get(&self, url: &str) -> Page {
         self.send(url, Request::get(url), ())
     }
 
     /// Sends a form.
-    pub fn post_form(&self, url: &str, form: &str) -> Page {
+    pub(crate) fn post_form(&self, url: &str, form: &str) -> Page {
         let request = Request::post(url).header("content-type", "application/x-www-form-urlencoded");
         self.send(url, request, form.to_owned())
     }
 
     /// Sends JSON, with a token if there is one.
-    pub fn post_json(&self, url: &str, token: Option<&str>, body: &Value) -> Page {
+    pub(crate) fn post_json(&self, url: &str, token: Option<&str>, body: &Value) -> Page {
         let mut request = Request::post(url).header("content-type", "application/json");
         if let Some(token) = token {
             request = request.header("authorization", format!("Bearer {token}"));
@@ -95,11 +94,11 @@ impl Browser {
         }
         let status = response.status().as_u16();
         let text = response.body_mut().read_to_string().expect("a text");
-        Page { url: url.to_owned(), status, location, set_cookies, text }
+        Page { url: url.to_owned(), status, location, text }
     }
 
     /// Follows redirects from a page, as far as `stop` does not say otherwise of an address.
-    pub fn follow(&self, mut page: Page, stop: impl Fn(&str) -> bool) -> Page {
+    pub(crate) fn follow(&self, mut page: Page, stop: impl Fn(&str) -> bool) -> Page {
         for _ in 0..MAX_REDIRECTS {
             let Some(location) = page.location.clone().filter(|_| (300..400).contains(&page.status)) else {
                 return page;
@@ -115,13 +114,13 @@ impl Browser {
     }
 
     /// Signs in on the provider's page that the sign-on leads to, and comes back to MindWeave, whose answer it returns.
-    pub fn sign_on(&self, start: &str, login: &str, password: &str) -> Page {
+    pub(crate) fn sign_on(&self, start: &str, login: &str, password: &str) -> Page {
         let back = self.sign_on_until_callback(start, login, password);
         self.get(&back)
     }
 
     /// The same up to the address that the provider sends the browser back to.
-    pub fn sign_on_until_callback(&self, start: &str, login: &str, password: &str) -> String {
+    pub(crate) fn sign_on_until_callback(&self, start: &str, login: &str, password: &str) -> String {
         let is_callback = |url: &str| url.contains("/auth/oauth/callback?");
         let begun = self.get(start);
         assert_eq!(begun.status, 302, "{begun:?}");
@@ -129,7 +128,7 @@ impl Browser {
     }
 
     /// From an answer that leads to the provider to the address that it sends the browser back to.
-    pub fn log_in(
+    pub(crate) fn log_in(
         &self,
         begun: Page,
         login: &str,
@@ -150,13 +149,8 @@ impl Browser {
         back
     }
 
-    /// Forgets all cookies.
-    pub fn forget(&self) {
-        self.cookies.lock().expect("no thread failed").clear();
-    }
-
     /// What it keeps for MindWeave.
-    pub fn cookies_of(&self, base: &str) -> Vec<String> {
+    pub(crate) fn cookies_of(&self, base: &str) -> Vec<String> {
         let origin = origin(base);
         let cookies = self.cookies.lock().expect("no thread failed");
         let own = cookies.iter().filter(|((of, _), value)| *of == origin && !value.is_empty());
@@ -169,7 +163,7 @@ fn origin(url: &str) -> String {
 }
 
 /// A parameter of an address.
-pub fn parameter(url: &str, name: &str) -> Option<String> {
+pub(crate) fn parameter(url: &str, name: &str) -> Option<String> {
     let (_, query) = url.split_once('?')?;
     let pair = query.split('&').find_map(|pair| pair.strip_prefix(&format!("{name}=")))?;
     Some(pair.to_owned())

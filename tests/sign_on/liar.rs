@@ -13,13 +13,13 @@ use ring::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as 
 use serde_json::{Value, json};
 
 /// The access token that it gives.
-pub const ACCESS_TOKEN: &str = "an access token";
+pub(crate) const ACCESS_TOKEN: &str = "an access token";
 /// The name of its key.
 const KEY_ID: &str = "key-1";
 
 /// How it signs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Signing {
+pub(crate) enum Signing {
     /// As it should.
     #[default]
     Honest,
@@ -39,7 +39,7 @@ pub enum Signing {
 
 /// What the token endpoint does.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum TokenEndpoint {
+pub(crate) enum TokenEndpoint {
     /// Gives tokens.
     #[default]
     Gives,
@@ -59,27 +59,27 @@ pub enum TokenEndpoint {
 
 /// What it says.
 #[derive(Clone, Debug, Default)]
-pub struct Words {
+pub(crate) struct Words {
     /// The claims of the ID token.
-    pub claims: Value,
-    pub signing: Signing,
-    pub token_endpoint: TokenEndpoint,
+    pub(crate) claims: Value,
+    pub(crate) signing: Signing,
+    pub(crate) token_endpoint: TokenEndpoint,
     /// What userinfo says.
-    pub userinfo: Value,
+    pub(crate) userinfo: Value,
     /// What is different in its discovery document; what is `null` is missing there.
-    pub discovery: Value,
+    pub(crate) discovery: Value,
     /// In place of a discovery document.
-    pub discovery_text: Option<&'static str>,
+    pub(crate) discovery_text: Option<&'static str>,
 }
 
 /// A running one; its thread ends with the process.
-pub struct Liar {
-    pub issuer: String,
+pub(crate) struct Liar {
+    pub(crate) issuer: String,
     words: Arc<Mutex<Words>>,
 }
 
 impl Liar {
-    pub fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let issuer = format!("http://{}", listener.local_addr().expect("an address"));
         let words = Arc::new(Mutex::new(Words::default()));
@@ -96,7 +96,7 @@ impl Liar {
     }
 
     /// What it says from now on.
-    pub fn say(&self, words: Words) {
+    pub(crate) fn say(&self, words: Words) {
         *self.words.lock().expect("no thread failed") = words;
     }
 }
@@ -127,7 +127,7 @@ fn encoded(bytes: impl AsRef<[u8]>) -> String {
 }
 
 /// `at_hash` of the access token under ES256.
-pub fn access_token_hash() -> String {
+pub(crate) fn access_token_hash() -> String {
     encoded(&digest(&SHA256, ACCESS_TOKEN.as_bytes()).as_ref()[..16])
 }
 

@@ -1,6 +1,6 @@
 //! Nothing that a provider says is believed before it was checked; and what the large providers say is understood.
 
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
@@ -11,7 +11,7 @@ use crate::{base, log_after_setup, org_of};
 
 /// Seconds since 1970.
 fn now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).expect("a clock").as_secs()
+    u64::try_from(jiff::Timestamp::now().as_second()).expect("a time after 1970")
 }
 
 /// MindWeave with the liar as a provider named `liar`.
@@ -21,7 +21,7 @@ struct Stage {
 }
 
 impl Stage {
-    fn start(settings: Value) -> Self {
+    fn start(settings: &Value) -> Self {
         let server = MindWeave::start("http://127.0.0.1:9");
         let liar = Liar::start();
         let mut provider = json!({ "id": "liar", "name": "Liar", "issuer": liar.issuer, "client_id": "mindweave", "default_role": "developer" });
@@ -73,7 +73,7 @@ impl Stage {
 
 #[test]
 fn no_lie_of_a_provider_signs_anybody_in() {
-    let stage = Stage::start(json!({ "groups_claim": "groups" }));
+    let stage = Stage::start(&json!({ "groups_claim": "groups" }));
     let truth = stage.sign_on(|words| words.userinfo = json!({ "sub": "subject-1" }));
     assert!(parameter(&truth, "code").is_some(), "the truth signs in: {truth}");
     let claim = |name: &'static str, value: Value| move |words: &mut Words| words.claims[name] = value;
@@ -215,7 +215,7 @@ fn what_google_okta_auth0_and_entra_say_of_people_is_understood() {
         ),
     ];
     for (settings, claims, role) in shapes {
-        let stage = Stage::start(settings);
+        let stage = Stage::start(&settings);
         let session = stage.session(|words| {
             words.userinfo = json!({ "sub": "subject-1" });
             for (name, value) in claims.as_object().expect("claims") {

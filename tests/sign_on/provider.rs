@@ -9,18 +9,18 @@ use serde_json::{Value, json};
 use crate::harness::clients::installed;
 
 /// The secret of its confidential clients: with what has to be escaped.
-pub const CLIENT_SECRET: &str = "a/secret+with:signs%20that=need&encoding";
+pub(crate) const CLIENT_SECRET: &str = "a/secret+with:signs%20that=need&encoding";
 
 /// A running `oidc-provider`. Ends with its standard input, at the latest when this is dropped.
-pub struct Provider {
+pub(crate) struct Provider {
     child: Child,
     /// Its issuer.
-    pub issuer: String,
+    pub(crate) issuer: String,
 }
 
 impl Provider {
     /// Starts one that sends browsers back to MindWeave at `base`. `claims_in_token`: else they are only to be had of userinfo.
-    pub fn start(base: &str, accounts: &Value, claims_in_token: bool) -> Self {
+    pub(crate) fn start(base: &str, accounts: &Value, claims_in_token: bool) -> Self {
         let script = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/sign_on/provider.mjs");
         let settings = json!({
             "package": installed("oidc-provider"),
@@ -44,7 +44,7 @@ impl Provider {
     }
 
     /// Changes it while it runs.
-    pub fn control(&self, change: &Value) {
+    pub(crate) fn control(&self, change: &Value) {
         let answer = ureq::post(format!("{}/control", self.issuer)).send_json(change);
         assert!(answer.expect("the provider answers").status().is_success());
     }

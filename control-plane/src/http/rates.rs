@@ -212,7 +212,7 @@ mod tests {
         let rates = rates(1, 100_000_000); // so much that nothing is forgotten for being full again
         let (_, addresses) = &*rates.0;
         for number in 0..u64::try_from(MAX_KNOWN).unwrap() * 2 {
-            let _ = addresses.take(number << 32 | 0xffff_ffff).is_ok();
+            assert!(addresses.take(number << 32 | 0xffff_ffff).is_ok(), "so high a rate is not exceeded");
         }
         let known = addresses.limiter.len();
         assert!(known <= MAX_KNOWN + usize::try_from(SHARED).unwrap(), "{known}");

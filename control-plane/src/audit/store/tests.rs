@@ -20,7 +20,7 @@ fn change(action: &'static str) -> Change<'static> {
 }
 
 async fn permit(db: &Db) -> ChainPermit {
-    ChainPermit::ask(&mut *db.begin_read().await.unwrap(), &Caller::system(), "org_1").await.unwrap()
+    ChainPermit::ask(&mut db.begin_read().await.unwrap(), &Caller::system(), "org_1").await.unwrap()
 }
 
 async fn verification(db: &Db) -> Verification {

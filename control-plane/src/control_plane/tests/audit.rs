@@ -27,7 +27,8 @@ async fn a_change_is_in_the_log_with_who_when_from_where_before_and_after() {
     let last = rename(&server, &owner, &org, "Acme last");
     let request = last.header("x-request-id").to_owned();
     let path = |query: &str| format!("/audit?org_id={org}&action=org.updated{query}");
-    let entry = server.client.get_as(&owner, &path(&format!("&request_id={request}"))).body["data"][0].clone();
+    let entry =
+        server.client.get_as(&owner, &path(&format!("&request_id={request}"))).body["data"][0].clone();
     assert_eq!(entry["action"], "org.updated");
     assert_eq!((&entry["before"]["name"], &entry["after"]["name"]), (&"Acme 4".into(), &"Acme last".into()));
     assert_eq!((&entry["target"]["kind"], &entry["target"]["id"]), (&"org".into(), &org.as_str().into()));

@@ -232,7 +232,9 @@ async fn tokens(db: &Db) -> i64 {
         group_by: vec![GroupBy::Model],
         only: Vec::new(),
     };
-    let Answer::Rows(rows) = usage_query(db, &crate::testing::everywhere(), &query, 10).await.unwrap() else { panic!("kept") };
+    let Answer::Rows(rows) = usage_query(db, &crate::testing::everywhere(), &query, 10).await.unwrap() else {
+        panic!("kept")
+    };
     rows.iter().map(|row| row.totals.input_tokens).sum()
 }
 
