@@ -242,7 +242,7 @@ fn token_of_session(client: &Client) -> anyhow::Result<(Secret, Option<String>)>
     let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
     let made =
         client.post("/auth/tokens", &json!({ "name": format!("mindweave on {host}"), "scopes": ["*"] }))?;
-    let token = Secret::new(text(&made, "secret").to_owned());
+    let token = Secret::new(text(&made, "token").to_owned());
     ensure!(!token.expose_secret().is_empty(), "the server made no access token");
     client.post("/auth/logout", &json!({}))?;
     Ok((token, Some(text(&made, "id").to_owned())))

@@ -38,7 +38,7 @@ pub(crate) fn run(action: &TokenAction, client: &Client, out: &mut impl Write) -
                 return Ok(writeln!(out, "{made}")?);
             }
             writeln!(out, "created token {}; it is shown this once:\n", text(&made, "id"))?;
-            writeln!(out, "  {}", text(&made, "secret"))?;
+            writeln!(out, "  {}", text(&made, "token"))?;
         }
         TokenAction::Revoke { token } => {
             client.delete(&format!("/auth/tokens/{}", id(token)?))?;

@@ -107,7 +107,7 @@ fn scene(control_plane: &Part) -> anyhow::Result<Scene> {
     let token = control_plane.post(&tokens, &json!({ "name": "bench", "scopes": ["*"] }))?;
     Ok(Scene {
         url: control_plane.api_url()?,
-        token: text(&token, "secret")?,
+        token: text(&token, "token")?,
         project,
         quota: text(&quota, "id")?,
         key: text(&key, "secret")?,

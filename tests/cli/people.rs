@@ -134,7 +134,7 @@ fn people_sign_in_and_manage_what_their_role_lets_them() {
     assert!(bob.complaint(&["orgs", "show"]).contains("no organisation"));
 
     let made = ada.json(&["tokens", "create", "ci", "--scope", "usage:read"]);
-    assert!(made["secret"].is_string(), "{made}");
+    assert!(made["token"].is_string(), "{made}");
     assert!(ada.said(&["tokens", "list"]).contains("usage:read"));
     ada.said(&["logout"]);
     assert!(ada.complaint(&["whoami"]).contains("no token: sign in with `mindweave login`"));
