@@ -220,6 +220,20 @@ impl Subscriber {
         })
     }
 
+    /// Reads on until it is told that it missed something. `false`: the stream ended.
+    fn is_told_that_it_lags(&mut self) -> bool {
+        tokio::task::block_in_place(|| {
+            let mut line = String::new();
+            while self.0.read_line(&mut line).unwrap() > 0 {
+                if line.starts_with("event: lagged") {
+                    return true;
+                }
+                line.clear();
+            }
+            false
+        })
+    }
+
     pub(super) fn event(&mut self) -> Value {
         serde_json::from_str(self.line_with("data: ").strip_prefix("data: ").unwrap()).unwrap()
     }
@@ -251,7 +265,12 @@ async fn a_live_subscriber_that_lags_is_told_how_many_events_it_missed() {
     // Little of what it does not read is in the kernel's hands, so that it falls behind soon.
     SockRef::from(subscriber.0.get_ref()).set_recv_buffer_size(16 * 1024).unwrap();
     let mut reader = Subscriber::connect(&server, "");
-    let told = std::thread::spawn(move || while !reader.line_with("data: ").contains("\"req_12000\"") {});
+    let told = std::thread::spawn(move || {
+        let mut line = String::new();
+        while reader.0.read_line(&mut line).unwrap() > 0 && !line.contains("\"req_12000\"") {
+            line.clear();
+        }
+    });
     // More than the backlog and every socket buffer on the way can hold, while nobody reads.
     let mut next = 0_u64;
     for _ in 0..6 {
@@ -265,9 +284,13 @@ async fn a_live_subscriber_that_lags_is_told_how_many_events_it_missed() {
     }
     // Events may be told later than they are booked: until the last is, nobody can be known to have missed any.
     tokio::task::block_in_place(|| told.join()).unwrap();
-    subscriber.line_with("event: lagged");
-    let missed = subscriber.event()["missed_events"].as_u64().unwrap();
-    assert!(missed > 0 && missed < next);
+    // On a server what was booked is looked up, for a while only: on a machine that is slow beyond that, the stream ends instead.
+    if subscriber.is_told_that_it_lags() {
+        let missed = subscriber.event()["missed_events"].as_u64().unwrap();
+        assert!(missed > 0 && missed < next);
+    } else {
+        assert_eq!(ENGINE.get(), Engine::Postgres, "the stream ended");
+    }
 }
 
 async fn a_shutdown_ends_live_streams_and_returns() {
