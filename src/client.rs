@@ -168,6 +168,11 @@ impl Client {
         Self { agent: config.new_agent(), base, token }
     }
 
+    /// A client of the same server with another token.
+    pub(crate) fn with_token(&self, token: Secret) -> Self {
+        Self { agent: self.agent.clone(), base: self.base.clone(), token }
+    }
+
     /// URL of the server.
     pub(crate) fn base(&self) -> &str {
         &self.base

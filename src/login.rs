@@ -28,8 +28,8 @@ const RETURN_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What `whoami` shows.
 const COLUMNS: [Column; 5] = [
-    ("NAME", "name", Kind::Plain),
-    ("E-MAIL", "email", Kind::Plain),
+    ("NAME", "user.name", Kind::Plain),
+    ("E-MAIL", "user.email", Kind::Plain),
     ("ID", "id", Kind::Plain),
     ("KIND", "kind", Kind::Plain),
     ("SCOPES", "scopes", Kind::Plain),
@@ -72,9 +72,9 @@ pub(crate) fn login(
     };
     let client = reach(Some(&token))?;
     let me: Value = client.get("/auth/me", &Query::new())?;
-    let holder =
-        [text(&me, "email"), text(&me, "name"), text(&me, "id")].into_iter().find(|text| !text.is_empty());
-    let holder = holder.unwrap_or("the admin token").to_owned();
+    // A service account has an id only.
+    let email = me.get("user").map_or("", |user| text(user, "email"));
+    let holder = if email.is_empty() { text(&me, "id") } else { email }.to_owned();
     let server = client.base().to_owned();
     profiles.set(
         &options.profile,
@@ -116,6 +116,24 @@ pub(crate) fn logout(profile: Option<&str>, out: &mut impl Write) -> anyhow::Res
 pub(crate) fn who_am_i(options: &WhoAmI, client: &Client, out: &mut impl Write) -> anyhow::Result<()> {
     let me: Value = client.get("/auth/me", &Query::new())?;
     Ok(listing::one(&me, &COLUMNS, options.json, out)?)
+}
+
+/// Does something as a person who has just signed in, which no token can; the session is over afterwards.
+///
+/// # Errors
+/// When the sign-in fails, or what is done.
+pub(crate) fn signed_in<T>(
+    client: &Client,
+    act: impl FnOnce(&Client) -> anyhow::Result<T>,
+) -> anyhow::Result<T> {
+    let me: Value = client.get("/auth/me", &Query::new())?;
+    let email = me.get("user").map_or("", |user| text(user, "email"));
+    ensure!(!email.is_empty(), "this takes a person's sign-in: make access tokens as one");
+    let anonymous = client.with_token(Secret::new(String::new()));
+    let session = client.with_token(by_password(&anonymous, Some(email))?);
+    let done = act(&session);
+    session.post("/auth/logout", &json!({}))?;
+    done
 }
 
 fn token_of_stdin() -> anyhow::Result<Secret> {

@@ -1,4 +1,4 @@
-//! `mindweave tokens`: one's own access tokens.
+//! `mindweave tokens`: one's own access tokens. Making and revoking them asks for the password: no token can.
 
 use std::io::Write;
 
@@ -7,6 +7,7 @@ use serde_json::json;
 use crate::cli::TokenAction;
 use crate::client::{Client, Query, id};
 use crate::listing::{self, Column, Kind};
+use crate::login::signed_in;
 use crate::projects::text;
 
 const COLUMNS: [Column; 7] = [
@@ -33,7 +34,7 @@ pub(crate) fn run(action: &TokenAction, client: &Client, out: &mut impl Write) -
             if let (Some(days), Some(body)) = (expires_in_days, body.as_object_mut()) {
                 body.insert("expires_in_days".to_owned(), json!(days));
             }
-            let made = client.post("/auth/tokens", &body)?;
+            let made = signed_in(client, |session| Ok(session.post("/auth/tokens", &body)?))?;
             if *json {
                 return Ok(writeln!(out, "{made}")?);
             }
@@ -41,7 +42,8 @@ pub(crate) fn run(action: &TokenAction, client: &Client, out: &mut impl Write) -
             writeln!(out, "  {}", text(&made, "token"))?;
         }
         TokenAction::Revoke { token } => {
-            client.delete(&format!("/auth/tokens/{}", id(token)?))?;
+            let path = format!("/auth/tokens/{}", id(token)?);
+            signed_in(client, |session| Ok(session.delete(&path)?))?;
             writeln!(out, "revoked token {token}")?;
         }
     }

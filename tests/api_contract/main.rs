@@ -22,7 +22,7 @@ use things::Things;
 /// Nobody is called: no operation of the API makes a request of its own to it.
 const NOWHERE: &str = "http://127.0.0.1:9";
 /// Seconds for the whole run, should the machine be slow; what is not done by then is left out.
-const TIME_LIMIT: &str = "150";
+const TIME_LIMIT: &str = "100";
 /// Answers without end, which a tester that waits for an end cannot read. They have tests of their own.
 const ENDLESS: &[&str] = &["/v1/usage/live"];
 

@@ -44,9 +44,14 @@ impl Person {
         complaint(self.command(arguments))
     }
 
-    /// Signs in; the password comes through standard input.
+    /// Signs in.
     fn login(&self, email: &str, password: &str) -> Output {
-        let mut command = self.command(&["login", "--server", &self.server, "--email", email]);
+        self.with_password(&["login", "--server", &self.server, "--email", email], password)
+    }
+
+    /// Does what asks for a password, which comes through standard input.
+    fn with_password(&self, arguments: &[&str], password: &str) -> Output {
+        let mut command = self.command(arguments);
         let mut child = command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -133,7 +138,8 @@ fn people_sign_in_and_manage_what_their_role_lets_them() {
     ada.said(&["members", "remove", &id]);
     assert!(bob.complaint(&["orgs", "show"]).contains("no organisation"));
 
-    let made = ada.json(&["tokens", "create", "ci", "--scope", "usage:read"]);
+    let made = ada.with_password(&["tokens", "create", "ci", "--scope", "usage:read", "--json"], PASSWORD);
+    let made = json(&String::from_utf8(made.stdout).expect("text"));
     assert!(made["token"].is_string(), "{made}");
     assert!(ada.said(&["tokens", "list"]).contains("usage:read"));
     ada.said(&["logout"]);
