@@ -61,7 +61,7 @@ pub(super) enum Verified {
 #[utoipa::path(
     post, path = "/auth/mfa/verify", tag = "auth", operation_id = "mfa_verify",
     request_body = MfaVerify,
-    responses((status = 200, body = Verified), (status = 401, description = "It is not right, or there is no token")),
+    responses((status = 200, body = Verified), (status = 401, description = "It is not right, or there is no token"), (status = 403, description = "A token of a program switches nothing on"), (status = 409, description = "There is nothing to switch on")),
     extensions(("x-access" = json!("public"))),
 )]
 pub(super) async fn mfa_verify(
